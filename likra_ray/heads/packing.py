@@ -1,0 +1,121 @@
+"""Several trees of tokens in one row: nothing is padded, what branches share is computed once.
+
+A tree is a trunk (a prompt) with branches (its answers). All trees of a row lie behind one another in a batch of
+one; a mask lets a token see the prefix of the row (cached keys and values), its own trunk and its own branch up to
+itself, and positions count along the path, so every path is computed as if it stood alone:
+
+    prefix | trunk A  branch A1  branch A2 | trunk B  branch B1 ...
+
+A batch of one also lets `logits_to_keep` choose positions freely, so the vocabulary is projected only where an
+answer token is predicted. Works for every transformers causal LM that takes a 4-D attention mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+
+class Tree(NamedTuple):
+    """Paths that share their beginning."""
+
+    trunk: tuple[int, ...]
+    """Ids all paths share; not empty, unless there is no branch to predict from it."""
+    branches: tuple[tuple[int, ...], ...]
+    """Ids of each path after the trunk."""
+    scored_from: tuple[int, ...]
+    """For each branch, index along its path (trunk and branch) of the first token scored; at least 1."""
+
+    @property
+    def size(self) -> int:
+        """Tokens it takes in a row."""
+        return len(self.trunk) + sum(map(len, self.branches))
+
+
+class Row(NamedTuple):
+    """What one forward pass reads, on the CPU."""
+
+    tokens: torch.Tensor
+    """(1, T) int64."""
+    positions: torch.Tensor
+    """(1, T) int64: along each path, the prefix counted."""
+    visible: torch.Tensor
+    """(1, 1, T, P + T) bool: row sees column; the first P columns are the prefix."""
+    predicting: torch.Tensor
+    """(K,) int64: places in the row at which an answer token is predicted, increasing."""
+    source: torch.Tensor
+    """(A,) int64: for each scored token, which of the K places predicts it."""
+    target: torch.Tensor
+    """(A,) int64: the id of each scored token."""
+    path: torch.Tensor
+    """(A,) int64: the number of its branch, counted over all trees of the row."""
+    paths: int
+    """Branches in the row."""
+
+
+def pack(trees: Sequence[Tree], *, prefix: int = 0) -> Row:
+    """Lay trees in one row behind `prefix` cached tokens. Raises ValueError where nothing is to be scored."""
+    tokens: list[int] = []
+    positions: list[int] = []
+    owner: list[tuple[int, int]] = []  # (tree, path); path -1 in a trunk
+    scored: list[tuple[int, int, int]] = []  # (place that predicts, id, path)
+    path = 0
+    for number, tree in enumerate(trees):
+        start = len(tokens)
+        tokens += tree.trunk
+        positions += range(prefix, prefix + len(tree.trunk))
+        owner += [(number, -1)] * len(tree.trunk)
+        for branch, scored_from in zip(tree.branches, tree.scored_from, strict=True):
+            places = [*range(start, start + len(tree.trunk)), *range(len(tokens), len(tokens) + len(branch))]
+            whole = (*tree.trunk, *branch)
+            if not 1 <= scored_from < len(whole):
+                raise ValueError(f"tree {number}: scored_from {scored_from} of {len(whole)} tokens")
+            scored += [(places[i - 1], whole[i], path) for i in range(scored_from, len(whole))]
+            positions += range(prefix + len(tree.trunk), prefix + len(whole))
+            owner += [(number, path)] * len(branch)
+            tokens += branch
+            path += 1
+    if not scored:
+        raise ValueError("nothing to score: no tree, or no branch")
+    places, targets, paths = (np.array(column, dtype=np.int64) for column in zip(*scored, strict=True))
+    predicting, source = np.unique(places, return_inverse=True)
+    return Row(
+        tokens=torch.tensor([tokens]),
+        positions=torch.tensor([positions]),
+        visible=_visible(owner, prefix),
+        predicting=torch.from_numpy(predicting),
+        source=torch.from_numpy(source.reshape(-1)),
+        target=torch.from_numpy(targets),
+        path=torch.from_numpy(paths),
+        paths=path,
+    )
+
+
+def _visible(owner: Sequence[tuple[int, int]], prefix: int) -> torch.Tensor:
+    tree, path = torch.tensor(owner, dtype=torch.int64).T
+    same_path = (path[:, None] == path[None, :]) | (path[None, :] == -1)
+    within = torch.tril((tree[:, None] == tree[None, :]) & same_path)
+    before = torch.ones(len(owner), prefix, dtype=torch.bool)
+    return torch.cat([before, within], dim=1)[None, None]
+
+
+def token_logprobs(model: Any, row: Row, *, device: torch.device, cache: Any = None) -> torch.Tensor:
+    """(A,) fp32, nats: log p of every scored token of the row, differentiable.
+
+    model: called as a transformers causal LM (bare, under PEFT or in an engine); cache: keys and values of the
+    prefix, extended in place by the call (the caller crops it).
+    """
+    output = model(
+        input_ids=row.tokens.to(device),
+        position_ids=row.positions.to(device),
+        attention_mask=row.visible.to(device),
+        logits_to_keep=row.predicting.to(device),
+        past_key_values=cache,
+        use_cache=cache is not None,
+    )
+    logits = output.logits[0].float()
+    source, target = row.source.to(device), row.target.to(device)
+    return logits[source, target] - torch.logsumexp(logits, dim=-1)[source]

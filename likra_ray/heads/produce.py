@@ -1,0 +1,225 @@
+"""Takes a loaded base and orders for heads, leaves every missing volume and score table in the store.
+
+This is what a trial's workers run, on every rank alike; it knows torch and the store, and no Ray: under torchrun or
+in one bare process it does the same. Rank 0 alone writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from likra_ray.heads import adapters
+from likra_ray.heads.base import LoadedBase
+from likra_ray.heads.engines import DeepSpeedEngine, Engine, PlainEngine
+from likra_ray.heads.scoring import Forest, plant, score_forest
+from likra_ray.heads.store import DamagedHead, HeadStore
+from likra_ray.heads.tokens import Encoded, encode
+from likra_ray.heads.training import Step, train
+from likra_ray.records import Question
+
+log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, kw_only=True)
+class HeadOrder:
+    """One head that must exist at these volumes, scored."""
+
+    key: str
+    fields: dict[str, Any]
+    """What the key is made of, for head.json."""
+    role: adapters.Role
+    pairs: tuple[tuple[str, str], ...]
+    """(prompt, answer): the curriculum, at least as long as the last volume."""
+    volumes: tuple[int, ...]
+    learning_rate: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOrder:
+    """Questions every head is scored on."""
+
+    key: str
+    questions: tuple[Question, ...]
+    shots: tuple[Question, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How the work is done. All but precision leave the heads as they are."""
+
+    rank: int
+    """LoRA rank."""
+    alpha: float
+    targets: tuple[str, ...]
+    batch_size: int
+    accumulation: int
+    precision: str
+    zero_stage: int | None
+    activation_checkpointing: bool
+
+
+@dataclass
+class Produced:
+    """What was done here and now."""
+
+    trained: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Examples trained, by head key; 0 where the store had it."""
+    scored: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Score tables made, by head key."""
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Wall clock by part: train, score, wait."""
+
+
+class Producer:
+    """One process's base, adapters and store. Every rank makes one and calls the same methods in the same order."""
+
+    def __init__(self, base: LoadedBase, store: HeadStore, manner: Manner, *, seed: int) -> None:
+        self.manner, self.store = manner, store
+        self.tokenizer = base.tokenizer
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        if manner.activation_checkpointing:
+            base.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            base.model.enable_input_require_grads()
+        self.model = adapters.attach(
+            base.model, rank=manner.rank, alpha=manner.alpha, targets=manner.targets, seed=seed
+        )
+        self.done = Produced()
+        device_type = next(iter(base.model.parameters())).device.type
+        self.autocast = functools.partial(
+            torch.autocast, device_type, dtype=torch.bfloat16, enabled=manner.precision == "bf16"
+        )
+        self._fresh = {role: adapters.read(self.model, role) for role in adapters.ROLES}
+        self._forests: dict[str, Forest] = {}
+
+    def base_table(self, base_key: str, evaluation: EvaluationOrder) -> None:
+        """Score the base itself: its table also stands for every head at volume 0, which is the base bit for bit."""
+        if self.store.table(base_key, evaluation.key, 0) is None:
+            with self._engine("positive", 1e-4) as engine, self.model.disable_adapter():
+                self._score(engine, base_key, evaluation, 0)
+
+    def head(self, order: HeadOrder, evaluation: EvaluationOrder, report: Callable[[str, Step], None]) -> None:
+        """Train what is missing of one head, then score what is missing."""
+        if self.rank == 0:
+            self.store.describe(order.key, order.fields)
+        self._barrier()
+        to_train = self._agreed(self.store.resume_point(order.key, order.volumes))
+        to_score = self._agreed(
+            [n for n in order.volumes if n > 0 and self.store.table(order.key, evaluation.key, n) is None]
+        )
+        if to_train is None and not to_score:
+            return
+        other: adapters.Role = "negative" if order.role == "positive" else "positive"
+        untouched = adapters.fingerprint(adapters.read(self.model, other))
+        with self._engine(order.role, order.learning_rate) as engine:
+            if to_train is not None:
+                self._train(engine, order, to_train, report)
+            for volume in to_score:
+                adapters.write(self.model, order.role, self._load(order, volume))
+                self._score(engine, order.key, evaluation, volume)
+        if adapters.fingerprint(adapters.read(self.model, other)) != untouched:
+            raise RuntimeError(f"making {order.key} moved the {other} adapter")
+
+    def _train(
+        self, engine: Engine, order: HeadOrder, start: int, report: Callable[[str, Step], None]
+    ) -> None:
+        began = time.monotonic()
+        state = self._agreed(self.store.load_optimizer(order.key, start) is not None) if start else False
+        if start and state:
+            adapters.write(self.model, order.role, self._load(order, start))
+            moments = self.store.load_optimizer(order.key, start)
+            assert moments is not None
+            engine.load_state(moments, start // self.manner.batch_size)
+        else:
+            start = 0
+            adapters.write(self.model, order.role, self._fresh[order.role])
+        examples: list[Encoded] = encode(self.tokenizer, order.pairs[: order.volumes[-1]])
+
+        def on_volume(seen: int) -> None:
+            tensors = adapters.read(self.model, order.role)
+            moments = engine.state() if seen > start else None
+            if seen > 0:
+                adapters.check_trained(tensors)
+            if self.rank == 0 and seen not in self.store.volumes(order.key):
+                if moments is not None:
+                    self.store.save_optimizer(order.key, seen, moments)
+                self.store.save(order.key, seen, tensors, adapters.peft_config(self.model, order.role))
+            self._barrier()
+
+        self.done.trained[order.key] += train(
+            engine,
+            examples,
+            start=start,
+            volumes=order.volumes,
+            batch_size=self.manner.batch_size,
+            accumulation=self.manner.accumulation,
+            on_volume=on_volume,
+            on_step=functools.partial(report, order.role),
+            autocast=self.autocast,
+        )
+        self.done.seconds["train"] += time.monotonic() - began
+
+    def _load(self, order: HeadOrder, volume: int) -> dict[str, torch.Tensor]:
+        """A stored adapter; a damaged one is set aside on the way out, so that the next attempt makes it again."""
+        try:
+            return self.store.load(order.key, volume)
+        except DamagedHead:
+            if self.rank == 0:
+                self.store.discard(order.key, volume)
+            raise
+
+    def _score(self, engine: Engine, key: str, evaluation: EvaluationOrder, volume: int) -> None:
+        began = time.monotonic()
+        forest = self._forests.get(evaluation.key)
+        if forest is None:
+            forest = self._forests[evaluation.key] = plant(self.tokenizer, evaluation.questions, evaluation.shots)
+        with self.autocast():
+            table = score_forest(engine.model, forest, evaluation.questions)
+        if self.rank == 0:
+            meta = {"head": key, "volume": str(volume), "evaluation": evaluation.key}
+            self.store.save_table(key, evaluation.key, volume, replace(table, meta=meta))
+        self.done.scored[key] += 1
+        self.done.seconds["score"] += time.monotonic() - began
+        self._barrier()
+
+    @contextlib.contextmanager
+    def _engine(self, role: adapters.Role, learning_rate: float) -> Any:
+        chosen = adapters.choose(self.model, role)
+        named = dict(zip(adapters.parameters(self.model, role), chosen, strict=True))
+        engine: Engine
+        if self.manner.zero_stage is None:
+            engine = PlainEngine(self.model, named, learning_rate)
+        else:
+            engine = DeepSpeedEngine(
+                self.model,
+                named,
+                learning_rate,
+                stage=self.manner.zero_stage,
+                accumulation=self.manner.accumulation,
+                batch_size=self.manner.batch_size,
+            )
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+    def _agreed(self, value: Any) -> Any:
+        """Rank 0's value on every rank: files may appear between two ranks' looks."""
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            box = [value]
+            dist.broadcast_object_list(box, src=0)
+            return box[0]
+        return value
+
+    def _barrier(self) -> None:
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            dist.barrier()

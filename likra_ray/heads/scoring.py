@@ -1,0 +1,172 @@
+"""Takes a model and questions, returns a ScoreTable: log p of every option, each shared part computed once.
+
+The solved examples' keys and values are computed once for all questions, a prompt once for its options, the
+vocabulary is projected at answer positions only; ranks share the rows. `score_naive` is the definition: one option,
+one text, one pass; tests hold `score` to it (fp32: 5e-4 nat on an option's sum).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from likra_ray.heads.packing import Tree, pack, token_logprobs
+from likra_ray.heads.tokens import ANSWER_SEPARATOR, SHOT_SEPARATOR, Encoded, encode
+from likra_ray.records import KINDS, Question, ScoreTable
+
+ROW_TOKENS = 512
+"""Tokens per row at most, unless one question is longer: beyond it attention among strangers costs more than
+fuller matrix products give (measured on 2 cores, benchmarks/RESULTS.md)."""
+
+
+def solved(shots: Sequence[Question]) -> str:
+    """The text before every question: each shot with its correct answer, and the separator; "" without shots."""
+    return "".join(shot.prompt + ANSWER_SEPARATOR + shot.correct.text + SHOT_SEPARATOR for shot in shots)
+
+
+class Forest(NamedTuple):
+    """Every question of an evaluation as a tree behind one common prefix."""
+
+    prefix: tuple[int, ...]
+    """Ids all texts of the evaluation begin with."""
+    trees: tuple[Tree, ...]
+    """(Q,) what follows the prefix; branches are the options, in order."""
+    tokens: np.ndarray
+    """(O,) int32: scored tokens of every option."""
+
+
+def plant(tokenizer: Any, questions: Sequence[Question], shots: Sequence[Question] = ()) -> Forest:
+    """Tokenise an evaluation. Raises ValueError without questions."""
+    if not questions:
+        raise ValueError("no questions to score")
+    before = solved(shots)
+    pairs = [(before + question.prompt, option.text) for question in questions for option in question.options]
+    encoded = encode(tokenizer, pairs)
+    by_question, start = [], 0
+    for question in questions:
+        by_question.append(encoded[start : start + len(question.options)])
+        start += len(question.options)
+    trunks = [_shared(options) for options in by_question]
+    common = os.path.commonprefix([by_question[i][0].tokens[:end] for i, end in enumerate(trunks)])
+    prefix = common[: min(min(trunks) - 1, len(common))]
+    cut = len(prefix)
+    trees = []
+    for options, end in zip(by_question, trunks, strict=True):
+        trees.append(
+            Tree(
+                trunk=options[0].tokens[cut:end],
+                branches=tuple(option.tokens[end:] for option in options),
+                scored_from=tuple(option.answer_start - cut for option in options),
+            )
+        )
+    counts = [len(option.tokens) - option.answer_start for option in encoded]
+    return Forest(prefix, tuple(trees), np.array(counts, dtype=np.int32))
+
+
+def _shared(options: Sequence[Encoded]) -> int:
+    """Length of what all options of a question begin with, before any of their answers."""
+    common = len(os.path.commonprefix([option.tokens for option in options]))
+    return min(common, *(option.answer_start for option in options))
+
+
+@torch.inference_mode()
+def score(
+    model: Any, tokenizer: Any, questions: Sequence[Question], *, shots: Sequence[Question] = (), row_tokens: int = ROW_TOKENS
+) -> ScoreTable:
+    """Log p of every option; on several ranks every rank calls it and gets the same table.
+
+    model: a transformers causal LM, bare, under PEFT or in an engine. Raises ValueError on a log p that is not finite.
+    """
+    return score_forest(model, plant(tokenizer, questions, shots), questions, row_tokens=row_tokens)
+
+
+@torch.inference_mode()
+def score_forest(
+    model: Any, forest: Forest, questions: Sequence[Question], *, row_tokens: int = ROW_TOKENS
+) -> ScoreTable:
+    """`score` of an evaluation tokenised before, so that many heads share the tokenising."""
+    device = next(iter(model.parameters())).device
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    rows = _rows([tree.size for tree in forest.trees], row_tokens)
+    first_option = np.cumsum([0, *(len(tree.branches) for tree in forest.trees)])
+    sums = torch.zeros(int(first_option[-1]), dtype=torch.float64, device=device)
+    cache = _prefix_cache(model, forest.prefix, device)
+    for turn in range(0, len(rows), world):
+        mine = turn + rank
+        # Under ZeRO-3 ranks step together: one without a row of its own does the first again and drops the result.
+        members = rows[mine] if mine < len(rows) else rows[0]
+        row = pack([forest.trees[i] for i in members], prefix=len(forest.prefix))
+        logprobs = token_logprobs(model, row, device=device, cache=cache).double()
+        if cache is not None:
+            cache.crop(-row.tokens.shape[1])
+        if mine < len(rows):
+            options = np.concatenate([np.arange(first_option[i], first_option[i + 1]) for i in members])
+            index = torch.from_numpy(options).to(device)[row.path.to(device)]
+            sums.index_add_(0, index, logprobs)
+    if world > 1:
+        dist.all_reduce(sums)
+    return _table(questions, forest.tokens, sums.cpu().numpy())
+
+
+def _rows(sizes: Sequence[int], row_tokens: int) -> list[list[int]]:
+    """Questions of each row, longest first, at most `row_tokens` in a row unless one question alone has more."""
+    rows: list[list[int]] = []
+    room = 0
+    for index in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
+        if not rows or sizes[index] > room:
+            rows.append([])
+            room = row_tokens
+        rows[-1].append(index)
+        room -= sizes[index]
+    return rows
+
+
+def _prefix_cache(model: Any, prefix: tuple[int, ...], device: torch.device) -> Any:
+    """Keys and values of the prefix; None where there is no prefix."""
+    if not prefix:
+        return None
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    model(input_ids=torch.tensor([prefix], device=device), past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return cache
+
+
+def _table(questions: Sequence[Question], tokens: np.ndarray, sums: np.ndarray) -> ScoreTable:
+    options = [(index, option) for index, question in enumerate(questions) for option in question.options]
+    bad = ~np.isfinite(sums)
+    if bad.any():
+        first = questions[options[int(np.argmax(bad))][0]].id
+        raise ValueError(f"log p is not finite for {int(bad.sum())} of {len(sums)} options, first in question {first!r}")
+    return ScoreTable(
+        question_ids=tuple(question.id for question in questions),
+        question=np.array([index for index, _ in options], dtype=np.int32),
+        kind=np.array([KINDS.index(option.kind) for _, option in options], dtype=np.int8),
+        logprob=sums,
+        tokens=tokens,
+        characters=np.array([len(option.text) for _, option in options], dtype=np.int32),
+        bytes=np.array([len(option.text.encode()) for _, option in options], dtype=np.int32),
+    )
+
+
+@torch.inference_mode()
+def score_naive(
+    model: Any, tokenizer: Any, questions: Sequence[Question], *, shots: Sequence[Question] = ()
+) -> ScoreTable:
+    """The definition `score` is held to: every option's whole text alone through the model, nothing shared."""
+    device = next(iter(model.parameters())).device
+    before = solved(shots)
+    sums, counts = [], []
+    for question in questions:
+        for option in question.options:
+            [(tokens, start)] = encode(tokenizer, [(before + question.prompt, option.text)])
+            logits = model(input_ids=torch.tensor([tokens], device=device), use_cache=False).logits[0].float()
+            logprobs = torch.log_softmax(logits, dim=-1)
+            sums.append(sum(float(logprobs[i - 1, tokens[i]]) for i in range(start, len(tokens))))
+            counts.append(len(tokens) - start)
+    return _table(questions, np.array(counts, dtype=np.int32), np.array(sums))

@@ -1,0 +1,134 @@
+"""The store of heads: what was trained once is never trained again.
+
+    heads/<key>/head.json                               the fields the key is made of
+    heads/<key>/volumes/<n>/adapter_model.safetensors   as PEFT loads it, with adapter_config.json beside
+    heads/<key>/volumes/<n>/manifest.json               written last: SHA-256 of every file of the volume
+    heads/<key>/optimizer-<n>.safetensors               Adam's state at the largest volume, to go on from there
+    heads/<key>/scores/<evaluation>/<n>.arrow           score table; <n>.sha256 written after it
+
+A volume without a sound manifest does not exist. The base is the head called base-..., with scores at volume 0 only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import safetensors.torch
+import torch
+
+from likra_ray.records import ScoreTable
+from likra_ray.storage import Storage
+
+log = logging.getLogger(__name__)
+
+ADAPTER = "adapter_model.safetensors"
+
+
+class DamagedHead(RuntimeError):
+    """What the store holds is torn or changed; it is set aside and made again."""
+
+
+@dataclass(frozen=True)
+class HeadStore:
+    """Heads below one output folder, shared by all its sweeps."""
+
+    storage: Storage
+
+    def describe(self, key: str, spec: Mapping[str, object]) -> None:
+        """Write the fields a head's key is made of, once."""
+        if not self.storage.exists(f"heads/{key}/head.json"):
+            self.storage.write(f"heads/{key}/head.json", json.dumps(spec, indent=1, sort_keys=True).encode())
+
+    def volumes(self, key: str) -> tuple[int, ...]:
+        """Finished volumes, increasing."""
+        folder = f"heads/{key}/volumes"
+        found = [int(name) for name in self.storage.names(folder) if name.isdigit()]
+        return tuple(n for n in sorted(found) if self.storage.exists(f"{folder}/{n}/manifest.json"))
+
+    def save(self, key: str, volume: int, adapter: Mapping[str, torch.Tensor], config: bytes) -> None:
+        """Store an adapter at a volume; its manifest comes last."""
+        folder = f"heads/{key}/volumes/{volume}"
+        files = {
+            ADAPTER: safetensors.torch.save(dict(adapter), metadata={"format": "pt"}),
+            "adapter_config.json": config,
+        }
+        for name, data in files.items():
+            self.storage.write(f"{folder}/{name}", data)
+        checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        self.storage.write(f"{folder}/manifest.json", json.dumps(checksums, indent=1).encode())
+
+    def load(self, key: str, volume: int) -> dict[str, torch.Tensor]:
+        """The adapter at a volume. Raises DamagedHead where a file is missing or not what was written."""
+        folder = f"heads/{key}/volumes/{volume}"
+        try:
+            checksums = json.loads(self.storage.read(f"{folder}/manifest.json"))
+            files = {name: self.storage.read(f"{folder}/{name}") for name in checksums}
+        except (FileNotFoundError, json.JSONDecodeError) as error:
+            raise DamagedHead(f"{folder}: {error}") from None
+        for name, data in files.items():
+            if hashlib.sha256(data).hexdigest() != checksums[name]:
+                raise DamagedHead(f"{folder}/{name}: not what was written (SHA-256 differs)")
+        if ADAPTER not in files:
+            raise DamagedHead(f"{folder}: no {ADAPTER} in its manifest")
+        return dict(safetensors.torch.load(files[ADAPTER]))
+
+    def save_optimizer(self, key: str, volume: int, state: Mapping[str, torch.Tensor]) -> None:
+        """Keep Adam's state at a volume and drop those of smaller ones."""
+        data = safetensors.torch.save(dict(state))
+        digest = hashlib.sha256(data).hexdigest()
+        self.storage.write(f"heads/{key}/optimizer-{volume}-{digest}.safetensors", data)
+        for other, name in self._optimizers(key):
+            if other < volume:
+                self.storage.remove(f"heads/{key}/{name}")
+
+    def load_optimizer(self, key: str, volume: int) -> dict[str, torch.Tensor] | None:
+        """Adam's state at a volume; None where it is not kept, or damaged."""
+        for other, name in self._optimizers(key):
+            if other == volume:
+                data = self.storage.read(f"heads/{key}/{name}")
+                if hashlib.sha256(data).hexdigest() == name.rsplit("-", 1)[1].removesuffix(".safetensors"):
+                    return dict(safetensors.torch.load(data))
+                log.warning("heads/%s/%s is damaged: not used", key, name)
+        return None
+
+    def _optimizers(self, key: str) -> list[tuple[int, str]]:
+        names = [name for name in self.storage.names(f"heads/{key}") if name.startswith("optimizer-")]
+        return [(int(name.split("-")[1]), name) for name in names]
+
+    def resume_point(self, key: str, volumes: Iterable[int]) -> int | None:
+        """The volume to train on from so that all of `volumes` exist: None where they do, 0 to start afresh."""
+        there = set(self.volumes(key))
+        missing = [n for n in volumes if n not in there]
+        if not missing:
+            return None
+        kept = [n for n, _ in self._optimizers(key) if n in there and n <= min(missing)]
+        return max(kept, default=0)
+
+    def discard(self, key: str, volume: int) -> None:
+        """Set a damaged volume aside: without its manifest it does not exist."""
+        self.storage.remove(f"heads/{key}/volumes/{volume}/manifest.json")
+
+    def save_table(self, key: str, evaluation: str, volume: int, table: ScoreTable) -> None:
+        """Store a score table; its checksum comes last."""
+        name = f"heads/{key}/scores/{evaluation}/{volume}"
+        data = table.to_arrow()
+        self.storage.write(f"{name}.arrow", data)
+        self.storage.write(f"{name}.sha256", hashlib.sha256(data).hexdigest().encode())
+
+    def table(self, key: str, evaluation: str, volume: int) -> ScoreTable | None:
+        """A score table; None where there is none, or it is damaged (said in the log) and must be made again."""
+        name = f"heads/{key}/scores/{evaluation}/{volume}"
+        if not self.storage.exists(f"{name}.sha256"):
+            return None
+        try:
+            data = self.storage.read(f"{name}.arrow")
+        except FileNotFoundError:
+            data = b""
+        if hashlib.sha256(data).hexdigest() != self.storage.read(f"{name}.sha256").decode():
+            log.warning("%s.arrow is damaged: not used", name)
+            return None
+        return ScoreTable.from_arrow(data)

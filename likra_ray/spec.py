@@ -1,0 +1,290 @@
+"""What to run: SweepSpec > TrialSpec > HeadSpec. Defaults live here and nowhere else; a spec gives the keys.
+
+Precedence of a value: default here < the search space's YAML < the point Optuna samples < ``--set``.
+`settings.py` reads the YAML; kernels never see a spec, they take plain arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+FORMAT = 1
+"""Rises whenever the same fields would train or score differently: older heads are then not reused."""
+
+
+class Spec(BaseModel):
+    """Frozen, no unknown keys; the docstring under a field is its description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    def digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of the canonical JSON: every field counts."""
+        text = json.dumps({"format": FORMAT, **self.model_dump(mode="json")}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _source_shorthand(value: Any) -> Any:
+    """``atlas`` means ``{source: atlas}``, one source means a list of one."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple({"source": one} if isinstance(one, str) else one for one in values)
+
+
+class SourceSpec(Spec):
+    """Where questions come from."""
+
+    source: str
+    """atlas | arc | arc-easy | arc-challenge | hellaswag | winogrande | openbookqa | mmlu | a path ending .jsonl"""
+    split: str | None = None
+    """Split of the source; None: its usual one for the role (train, or what is published for evaluation)."""
+    folder: str | None = None
+    """Folder with the data set in its Hugging Face layout; None: the hub."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Keep this many questions, those with the smallest SHA-256 of their id; None: all."""
+
+
+Sources = Annotated[tuple[SourceSpec, ...], BeforeValidator(_source_shorthand), Field(min_length=1)]
+
+
+class QuestionsSpec(Spec):
+    """What is learnt from and what is asked."""
+
+    train: Sources = (SourceSpec(source="atlas"),)
+    """Questions the heads learn from; several sources are joined."""
+    evaluate: Sources = (SourceSpec(source="atlas"),)
+    """Questions every head is asked at every volume."""
+    shots: Annotated[int, Field(ge=0, le=64)] = 0
+    """Solved questions before each evaluated one; taken from the training questions, which then lack them."""
+
+
+class LoraSpec(Spec):
+    """The adapter; no dropout, so that a volume inside a long run equals that volume trained alone."""
+
+    rank: Annotated[int, Field(ge=1, le=512)] = 8
+    """LoRA rank (paper's code: 8)."""
+    alpha: Annotated[float, Field(gt=0)] = 8
+    """Scale numerator: the update is alpha / rank * B A (paper's code: 8)."""
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("gate_proj", "up_proj", "down_proj")
+    """Names of the linear layers adapted (paper's code: the MLP's three)."""
+
+
+class NegativeSourceSpec(Spec):
+    """Where wrong answers come from."""
+
+    near_miss_from: Literal["own", "most_plausible", "least_plausible"] = "own"
+    """Near-misses: a random one of the question's own, or by the base model's score of them."""
+    far_from: Literal["own", "other_question", "other_dataset"] = "own"
+    """Far answers: the question's own far options, an option of another question, or of another data set."""
+    other: Sources | None = None
+    """The other data set, for far_from: other_dataset."""
+    per_question: Annotated[int, Field(ge=1, le=16)] = 1
+    """Wrong answers per question; the second ones follow when every question has had its first."""
+
+    @model_validator(mode="after")
+    def _other_goes_with_its_source(self) -> Self:
+        if (self.other is not None) != (self.far_from == "other_dataset"):
+            raise ValueError("other: given exactly when far_from is other_dataset")
+        return self
+
+
+class ResourcesSpec(Spec):
+    """What one trial asks of the cluster."""
+
+    workers: Annotated[int, Field(ge=1)] = 1
+    """Ray Train workers; they share each global batch and each evaluation."""
+    cpus: Annotated[float, Field(gt=0)] = 1
+    """CPUs per worker, which is also its number of threads."""
+    gpus: Annotated[float, Field(ge=0)] = 0
+    """GPUs per worker; below 1 several trials share one GPU, each with one worker."""
+
+    @model_validator(mode="after")
+    def _fraction_has_one_worker(self) -> Self:
+        if 0 < self.gpus < 1 and self.workers > 1:
+            raise ValueError("gpus: below 1 only with 1 worker (NCCL refuses two ranks on one device)")
+        return self
+
+
+class TrialSpec(Spec):
+    """One point: a positive and a negative head and what they score."""
+
+    volumes: tuple[Annotated[int, Field(ge=0)], ...] = (0, 16, 32, 64, 128, 256, 512)
+    """Examples at which heads are kept and scored: 0, then increasing multiples of batch_size."""
+    negatives: int | None = None
+    """Largest volume of the negative head, one of volumes; None: the last."""
+    positives: int | None = None
+    """Largest volume of the positive head, one of volumes; None: the last."""
+    near_miss_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the negatives that are near-misses, exact at every volume."""
+    contamination_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the negatives replaced by correct answers: a control."""
+    negative_source: NegativeSourceSpec = NegativeSourceSpec()
+    """Where the wrong answers come from."""
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-4
+    """Adam's constant rate, both heads (probe on SmolLM2-135M; the paper uses 1e-4 on 7B, 1e-3 on 3B)."""
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    """Examples per optimizer step over all workers (paper: 8)."""
+    accumulation: Annotated[int, Field(ge=1)] = 1
+    """Micro-batches a worker's share of a batch is split into."""
+    lora: LoraSpec = LoraSpec()
+    """The adapter of both heads."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Order of questions, draw of negatives and initialisation of the adapters."""
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """w in L+ - w L- (paper: 1)."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the base's arithmetic; adapters and optimizer are fp32 always."""
+    zero_stage: Literal[0, 1, 2, 3] | None = 0
+    """DeepSpeed ZeRO stage; None: plain PyTorch. The head is the same."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    resources: ResourcesSpec = ResourcesSpec()
+    """Workers and what each of them gets."""
+
+    @model_validator(mode="after")
+    def _volumes_fit_the_batch(self) -> Self:
+        increasing = all(a < b for a, b in zip(self.volumes, self.volumes[1:], strict=False))
+        if len(self.volumes) < 2 or self.volumes[0] != 0 or not increasing:
+            raise ValueError(f"volumes: {list(self.volumes)}; allowed: 0, then increasing volumes")
+        for volume in self.volumes:
+            if volume % self.batch_size:
+                raise ValueError(f"volumes: {volume}; allowed: multiples of batch_size {self.batch_size}")
+        for name in ("negatives", "positives"):
+            value = getattr(self, name)
+            if value is not None and (value == 0 or value not in self.volumes):
+                raise ValueError(f"{name}: {value}; allowed: one of {list(self.volumes[1:])}, as volumes says")
+        share, rest = divmod(self.batch_size, self.resources.workers * self.accumulation)
+        if rest or not share:
+            raise ValueError(
+                f"batch_size: {self.batch_size}; allowed: a multiple of resources.workers x accumulation = "
+                f"{self.resources.workers * self.accumulation}"
+            )
+        return self
+
+    def head_volumes(self, role: Literal["positive", "negative"]) -> tuple[int, ...]:
+        """The volumes this trial needs of a head, 0 included."""
+        largest = self.positives if role == "positive" else self.negatives
+        return tuple(v for v in self.volumes if v <= (largest or self.volumes[-1]))
+
+
+class HeadSpec(Spec):
+    """Every field that changes a head's weights. Workers, ZeRO stage and volumes do not: they are not here."""
+
+    role: Literal["positive", "negative"]
+    """Learns correct answers, or wrong ones."""
+    base: str
+    """Identity of the base model's weights and tokenizer."""
+    questions: str
+    """Digest of the training questions, in order."""
+    recipe: dict[str, Any]
+    """How wrong answers are chosen; empty for the positive head."""
+    learning_rate: float
+    """Adam's rate."""
+    batch_size: int
+    """Examples per step."""
+    lora: LoraSpec
+    """The adapter."""
+    seed: int
+    """Order, draws, initialisation."""
+    precision: str
+    """fp32 or bf16."""
+
+    @property
+    def key(self) -> str:
+        """Name in the store of heads."""
+        return f"{self.role}-{self.digest()}"
+
+
+class EvaluationSpec(Spec):
+    """Every field that changes a score table, the head aside."""
+
+    base: str
+    """Identity of the base model's weights and tokenizer."""
+    questions: str
+    """Digest of the evaluated questions, in order."""
+    prefix: str
+    """Digest of the text of the solved questions before each."""
+    precision: str
+    """fp32 or bf16."""
+
+    @property
+    def key(self) -> str:
+        """Name of the folder its tables lie in, below each head's."""
+        return f"evaluation-{self.digest()}"
+
+
+class Range(Spec):
+    """A number between two bounds, both included."""
+
+    low: float
+    """Lower bound."""
+    high: float
+    """Upper bound."""
+    log: bool = False
+    """Sampled evenly in the logarithm."""
+    step: Annotated[float, Field(gt=0)] | None = None
+    """Only low, low + step, low + 2 step, ..."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low: {self.low}; allowed: less than high {self.high}")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("log: true; allowed: only with low above 0 and without step")
+        if self.step is not None and not math.isclose(math.remainder(self.high - self.low, self.step), 0, abs_tol=1e-9):
+            raise ValueError(f"step: {self.step}; allowed: one that divides high - low = {self.high - self.low}")
+        return self
+
+
+class Choices(Spec):
+    """One of a list."""
+
+    choices: Annotated[tuple[bool | int | float | str, ...], Field(min_length=1)]
+    """The values."""
+
+
+class BudgetSpec(Spec):
+    """When a sweep ends: whichever comes first."""
+
+    trials: Annotated[int, Field(ge=1)] = 6
+    """Points sampled by Optuna."""
+    minutes: Annotated[float, Field(gt=0)] = 30.0
+    """Wall clock; a trial that runs at its end is stopped, what it finished is kept."""
+
+
+Objective = Literal["accuracy", "accuracy_norm", "gain_over_sft", "negatives"]
+
+
+class SweepSpec(Spec):
+    """Many trials over one search space."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """Folder of the sweep below the output, and its experiment in MLflow."""
+    base: str = "smollm2-135m"
+    """smollm2-135m | random-tiny | a hub id | a local folder | a .gguf file"""
+    questions: QuestionsSpec = QuestionsSpec()
+    """Training and evaluation."""
+    trial: TrialSpec = TrialSpec()
+    """Values every trial shares unless the search varies them."""
+    search: dict[str, Range | Choices] = {}
+    """What Optuna varies, by field of trial."""
+    start_from: tuple[dict[str, bool | int | float | str], ...] = ()
+    """Points tried before Optuna samples any."""
+    sampler: Literal["tpe", "random", "grid", "qmc", "nsga2"] = "tpe"
+    """How Optuna chooses points; grid needs step or choices on every axis."""
+    sampler_seed: Annotated[int, Field(ge=0)] = 0
+    """Of Optuna's sampler."""
+    budget: BudgetSpec = BudgetSpec()
+    """Trials and minutes."""
+    objective: Annotated[dict[Objective, Literal["max", "min"]], Field(min_length=1)] = {
+        "accuracy": "max",
+        "negatives": "min",
+    }
+    """What is better: one metric, or several for a Pareto front. Accuracy is Likra's at the trial's last volume."""
+
+    def trial_spec(self, sampled: dict[str, Any]) -> TrialSpec:
+        """The trial at one sampled point. Raises pydantic.ValidationError where the point is not allowed."""
+        return TrialSpec.model_validate({**self.trial.model_dump(), **sampled})
