@@ -127,9 +127,9 @@ class DeepSpeedEngine:
 
         # ZeRO makes Adam's state in its first step; here the state comes first, over the flat partitions it keeps.
         zero = self.model.optimizer
-        for group in zero.optimizer.param_groups:
-            for flat in group["params"]:
-                zero.optimizer.state[flat] = _fresh_state(flat, steps)
+        partitions = zero.fp32_partitioned_groups_flat if self._stage == 3 else zero.single_partition_of_fp32_groups
+        for flat in partitions:
+            zero.optimizer.state[flat] = _fresh_state(flat, steps)
         if self._stage < 3:
             zero._lazy_init_hp_params_optimizer_state()
         for name, parameter in self._named.items():

@@ -120,53 +120,51 @@ class Producer:
             return
         other: adapters.Role = "negative" if order.role == "positive" else "positive"
         untouched = adapters.fingerprint(adapters.read(self.model, other))
-        with self._engine(order.role, order.learning_rate) as engine:
-            if to_train is not None:
-                self._train(engine, order, to_train, report)
-            for volume in to_score:
-                adapters.write(self.model, order.role, self._load(order, volume))
-                self._score(engine, order.key, evaluation, volume)
+        if to_train is not None:
+            self._train(order, to_train, report)
+        if to_score:
+            with self._engine(order.role, order.learning_rate) as engine:
+                for volume in to_score:
+                    adapters.write(self.model, order.role, self._load(order, volume))
+                    self._score(engine, order.key, evaluation, volume)
         if adapters.fingerprint(adapters.read(self.model, other)) != untouched:
             raise RuntimeError(f"making {order.key} moved the {other} adapter")
 
-    def _train(
-        self, engine: Engine, order: HeadOrder, start: int, report: Callable[[str, Step], None]
-    ) -> None:
+    def _train(self, order: HeadOrder, start: int, report: Callable[[str, Step], None]) -> None:
         began = time.monotonic()
-        state = self._agreed(self.store.load_optimizer(order.key, start) is not None) if start else False
-        if start and state:
-            adapters.write(self.model, order.role, self._load(order, start))
-            moments = self.store.load_optimizer(order.key, start)
-            assert moments is not None
-            engine.load_state(moments, start // self.manner.batch_size)
-        else:
+        moments = self.store.load_optimizer(order.key, start) if start else None
+        if not self._agreed(moments is not None):
             start = 0
-            adapters.write(self.model, order.role, self._fresh[order.role])
+        # The weights come before the engine: ZeRO copies them into partitions of its own when it is made.
+        adapters.write(self.model, order.role, self._load(order, start) if start else self._fresh[order.role])
         examples: list[Encoded] = encode(self.tokenizer, order.pairs[: order.volumes[-1]])
-
-        def on_volume(seen: int) -> None:
-            tensors = adapters.read(self.model, order.role)
-            moments = engine.state() if seen > start else None
-            if seen > 0:
-                adapters.check_trained(tensors)
-            if self.rank == 0 and seen not in self.store.volumes(order.key):
-                if moments is not None:
-                    self.store.save_optimizer(order.key, seen, moments)
-                self.store.save(order.key, seen, tensors, adapters.peft_config(self.model, order.role))
-            self._barrier()
-
-        self.done.trained[order.key] += train(
-            engine,
-            examples,
-            start=start,
-            volumes=order.volumes,
-            batch_size=self.manner.batch_size,
-            accumulation=self.manner.accumulation,
-            on_volume=on_volume,
-            on_step=functools.partial(report, order.role),
-            autocast=self.autocast,
-        )
+        with self._engine(order.role, order.learning_rate) as engine:
+            if start and moments is not None:
+                engine.load_state(moments, start // self.manner.batch_size)
+            self.done.trained[order.key] += train(
+                engine,
+                examples,
+                start=start,
+                volumes=order.volumes,
+                batch_size=self.manner.batch_size,
+                accumulation=self.manner.accumulation,
+                on_volume=functools.partial(self._keep, engine, order, start),
+                on_step=functools.partial(report, order.role),
+                autocast=self.autocast,
+            )
         self.done.seconds["train"] += time.monotonic() - began
+
+    def _keep(self, engine: Engine, order: HeadOrder, start: int, seen: int) -> None:
+        """Store the head as it is now, unless the store has this volume."""
+        tensors = adapters.read(self.model, order.role)
+        moments = engine.state() if seen > start else None
+        if seen > 0:
+            adapters.check_trained(tensors)
+        if self.rank == 0 and seen not in self.store.volumes(order.key):
+            if moments is not None:
+                self.store.save_optimizer(order.key, seen, moments)
+            self.store.save(order.key, seen, tensors, adapters.peft_config(self.model, order.role))
+        self._barrier()
 
     def _load(self, order: HeadOrder, volume: int) -> dict[str, torch.Tensor]:
         """A stored adapter; a damaged one is set aside on the way out, so that the next attempt makes it again."""

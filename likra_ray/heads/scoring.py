@@ -74,7 +74,7 @@ def _shared(options: Sequence[Encoded]) -> int:
     return min(common, *(option.answer_start for option in options))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score(
     model: Any, tokenizer: Any, questions: Sequence[Question], *, shots: Sequence[Question] = (), row_tokens: int = ROW_TOKENS
 ) -> ScoreTable:
@@ -85,7 +85,7 @@ def score(
     return score_forest(model, plant(tokenizer, questions, shots), questions, row_tokens=row_tokens)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_forest(
     model: Any, forest: Forest, questions: Sequence[Question], *, row_tokens: int = ROW_TOKENS
 ) -> ScoreTable:
@@ -154,7 +154,7 @@ def _table(questions: Sequence[Question], tokens: np.ndarray, sums: np.ndarray) 
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_naive(
     model: Any, tokenizer: Any, questions: Sequence[Question], *, shots: Sequence[Question] = ()
 ) -> ScoreTable:

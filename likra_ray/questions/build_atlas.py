@@ -10,6 +10,10 @@ Each question has one correct option, three near-misses (right answers to the sa
 the same side of the split: of the same subregion, then continent; close in atomic number; for symbols, domains and
 codes with the same first letter where there are any) and one far option (an answer from the other half of the atlas,
 of a form that does not suit the question).
+
+Difficulty, measured once on 400 test questions drawn by hash (seven provinces a country then, 5-shot, sum of
+log-probabilities): SmolLM2-135M-Instruct answers 48 % of five options, 51 % without the far one; capitals 100 %,
+demonyms 86 %, symbols 78 %, subregions 43 %, provinces 39 %, calling codes 28 %, periods 8 %.
 """
 
 from __future__ import annotations
@@ -93,7 +97,7 @@ class Ask:
 
 
 Pools = dict[tuple[str, str], dict[tuple[str, str], Ask]]
-"""By (side, relation), then by (answer, entity): what may be offered. A country with seven provinces is there once."""
+"""By (side, relation), then by (answer, entity): what may be offered. A country with five provinces is there once."""
 
 
 def build() -> list[Question]:
