@@ -19,3 +19,7 @@ class InputError(ValueError):
             shown = shown[:117] + "..."
         line = f"{where}: {field}: got {shown}; allowed: {allowed}"
         super().__init__(" ".join(line.split()))
+
+
+class Unreachable(InputError):
+    """A source that may be right but does not answer from here: a dry run goes on without it."""

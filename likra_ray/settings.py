@@ -37,8 +37,6 @@ class Settings(NamedTuple):
     sweep: SweepSpec
     origins: dict[str, str]
     """Dotted field -> default | the file's name | --set | sampled; in the order of the spec."""
-    folder: Path
-    """Of the file: relative paths in it start there."""
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
@@ -63,7 +61,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     for field, _ in _leaves(sweep.model_dump(mode="json")):
         searched = field.removeprefix("trial.").split(".")[0] in sweep.search and field.startswith("trial.")
         origins[field] = "sampled" if searched else _origin(field, given, in_file, path.name)
-    return Settings(sweep, origins, path.parent)
+    return Settings(sweep, origins)
 
 
 def _origin(field: str, given: Mapping[str, Any], in_file: Mapping[str, Any], file_name: str) -> str:
@@ -109,9 +107,7 @@ def _float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
     return float(loader.construct_scalar(node))
 
 
-_UniqueKeys.add_implicit_resolver(
-    "!exponent", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+_UniqueKeys.add_implicit_resolver("!exponent", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
 _UniqueKeys.add_constructor("!exponent", _float)
 
 

@@ -42,7 +42,7 @@ class SourceSpec(Spec):
     split: str | None = None
     """Split of the source; None: its usual one for the role (train, or what is published for evaluation)."""
     folder: str | None = None
-    """Folder with the data set in its Hugging Face layout; None: the hub."""
+    """Folder with the data set in its Hugging Face layout, from where the command runs; None: the hub."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Keep this many questions, those with the smallest SHA-256 of their id; None: all."""
 

@@ -11,8 +11,10 @@ positive volume.
 Intervals resample questions, one draw for every volume, and seeds in an outer level, and refit. A bootstrap of a jump's
 place is inconsistent where the change is discontinuous (arXiv 1101.1032); the logistic is smooth and never narrower
 than fits.NARROWEST (a quarter) of the median spacing of the volumes, and the interval of a change sharper than that is
-too narrow. With one seed an interval is conditional on that training run: it says what other questions would
-have shown, not what another run would. With two or three seeds that differ much it is still too narrow.
+too narrow. With one seed an interval is conditional on that training run: it says what other questions would have
+shown, not what another run would. With several it is wide where seeds agree (measured, 150 draws: 99 % covered instead
+of 95) and narrow where few of them differ (midpoints 0.3 doublings apart: 79 % covered with two seeds, 87 % with
+three, 93 % with five).
 """
 
 from __future__ import annotations
@@ -28,10 +30,14 @@ from likra_ray.analysis.resampling import draw, interval, means, resampled_means
 from likra_ray.errors import InputError
 from likra_ray.records import CriticalPhase
 
-REFITS = 300
-"""Draws behind each interval: the 2.5 % tail then holds 7 of them; 1000 moved the ends by under 0.05 doublings."""
+REFITS = 400
+"""Draws behind each interval: the 2.5 % tail then holds ten of them, at about a tenth of a second per locate."""
 CLEARLY = float(2.0 * np.log(10.0))
-"""BIC by which the logistic must beat each alternative: odds of ten to one, "strong" in Jeffreys (1961), appendix B."""
+"""BIC by which the logistic must beat each alternative: odds of ten to one, "strong" in Jeffreys (1961), appendix B.
+
+Measured by simulation (100 draws a cell, 300 questions): exponential saturation, the null nearest to a phase, then
+gives 1 to 5 % false alarms, the other nulls none; at 2 it gives 12 %.
+"""
 WIDEST_INTERVAL = 2.0
 """Doublings the midpoint's interval must stay under: design section 7."""
 LOGISTIC_PARAMETERS = 4

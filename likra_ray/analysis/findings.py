@@ -55,7 +55,7 @@ def find(
     weight: float,
     rng: np.random.Generator,
 ) -> Finding:
-    """Everything a configuration's tables say about accuracy. Raises InputError on tables that do not belong together."""
+    """What a configuration's tables say about accuracy. Raises InputError on tables that do not belong together."""
     by_arm = {arm: curves.learning_curve(arm, "acc", tables_by_seed, weight=weight) for arm in ("base", *CURVE_ARMS)}
     phase = {}
     for arm in PHASE_ARMS:

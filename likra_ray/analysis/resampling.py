@@ -1,7 +1,9 @@
 """Takes per-question outcomes, returns mean curves of resampled questions and seeds: the one bootstrap of the house.
 
 The question is the sampling unit (arXiv 2411.00640): one draw of questions serves every volume, so that differences
-between volumes keep their pairing. Seeds are drawn in an outer level, independently of the questions.
+between volumes keep their pairing. Seeds are drawn in an outer level, independently of the questions (the pigeonhole
+bootstrap of Owen, doi 10.1214/07-AOAS122; it counts the scatter of single answers more than once, so it is wide where
+seeds agree). Few seeds remain few: two or three that differ give too narrow an interval, whatever is drawn; see critical_phase.
 """
 
 from __future__ import annotations

@@ -11,12 +11,11 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-Role = Literal["positive", "negative"]
-ROLES: tuple[Role, ...] = ("positive", "negative")
+from likra_ray.heads.orders import ROLES, Role
 
 
 def attach(model: Any, *, rank: int, alpha: float, targets: tuple[str, ...], seed: int) -> Any:

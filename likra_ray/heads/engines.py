@@ -145,9 +145,7 @@ def _fresh_state(parameter: torch.Tensor, steps: int) -> dict[str, torch.Tensor]
     return {"step": torch.tensor(float(steps)), **moments}
 
 
-def _client_state(
-    optimizer: torch.optim.Optimizer, named: Mapping[str, torch.nn.Parameter]
-) -> dict[str, torch.Tensor]:
+def _client_state(optimizer: torch.optim.Optimizer, named: Mapping[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
     return {
         f"{name}/{moment}": optimizer.state[parameter][moment].detach().cpu().clone()
         for name, parameter in named.items()

@@ -11,7 +11,7 @@ import functools
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,51 +21,13 @@ import torch.distributed as dist
 from likra_ray.heads import adapters
 from likra_ray.heads.base import LoadedBase
 from likra_ray.heads.engines import DeepSpeedEngine, Engine, PlainEngine
+from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Manner, Role
 from likra_ray.heads.scoring import Forest, plant, score_forest
 from likra_ray.heads.store import DamagedHead, HeadStore
 from likra_ray.heads.tokens import Encoded, encode
 from likra_ray.heads.training import Step, train
-from likra_ray.records import Question
 
 log = logging.getLogger(__name__)
-
-@dataclass(frozen=True, kw_only=True)
-class HeadOrder:
-    """One head that must exist at these volumes, scored."""
-
-    key: str
-    fields: dict[str, Any]
-    """What the key is made of, for head.json."""
-    role: adapters.Role
-    pairs: tuple[tuple[str, str], ...]
-    """(prompt, answer): the curriculum, at least as long as the last volume."""
-    volumes: tuple[int, ...]
-    learning_rate: float
-    seed: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationOrder:
-    """Questions every head is scored on."""
-
-    key: str
-    questions: tuple[Question, ...]
-    shots: tuple[Question, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manner:
-    """How the work is done. All but precision leave the heads as they are."""
-
-    rank: int
-    """LoRA rank."""
-    alpha: float
-    targets: tuple[str, ...]
-    batch_size: int
-    accumulation: int
-    precision: str
-    zero_stage: int | None
-    activation_checkpointing: bool
 
 
 @dataclass
@@ -98,7 +60,7 @@ class Producer:
         self.autocast = functools.partial(
             torch.autocast, device_type, dtype=torch.bfloat16, enabled=manner.precision == "bf16"
         )
-        self._fresh = {role: adapters.read(self.model, role) for role in adapters.ROLES}
+        self._fresh = {role: adapters.read(self.model, role) for role in ROLES}
         self._forests: dict[str, Forest] = {}
 
     def base_table(self, base_key: str, evaluation: EvaluationOrder) -> None:
@@ -107,18 +69,18 @@ class Producer:
             with self._engine("positive", 1e-4) as engine, self.model.disable_adapter():
                 self._score(engine, base_key, evaluation, 0)
 
-    def head(self, order: HeadOrder, evaluation: EvaluationOrder, report: Callable[[str, Step], None]) -> None:
+    def head(self, order: HeadOrder, evaluation: EvaluationOrder, report: Callable[[Step], None]) -> None:
         """Train what is missing of one head, then score what is missing."""
         if self.rank == 0:
             self.store.describe(order.key, order.fields)
-        self._barrier()
-        to_train = self._agreed(self.store.resume_point(order.key, order.volumes))
-        to_score = self._agreed(
+        self.barrier()
+        to_train = self.agreed(self.store.resume_point(order.key, order.volumes))
+        to_score = self.agreed(
             [n for n in order.volumes if n > 0 and self.store.table(order.key, evaluation.key, n) is None]
         )
         if to_train is None and not to_score:
             return
-        other: adapters.Role = "negative" if order.role == "positive" else "positive"
+        other: Role = "negative" if order.role == "positive" else "positive"
         untouched = adapters.fingerprint(adapters.read(self.model, other))
         if to_train is not None:
             self._train(order, to_train, report)
@@ -130,10 +92,10 @@ class Producer:
         if adapters.fingerprint(adapters.read(self.model, other)) != untouched:
             raise RuntimeError(f"making {order.key} moved the {other} adapter")
 
-    def _train(self, order: HeadOrder, start: int, report: Callable[[str, Step], None]) -> None:
+    def _train(self, order: HeadOrder, start: int, report: Callable[[Step], None]) -> None:
         began = time.monotonic()
         moments = self.store.load_optimizer(order.key, start) if start else None
-        if not self._agreed(moments is not None):
+        if not self.agreed(moments is not None):
             start = 0
         # The weights come before the engine: ZeRO copies them into partitions of its own when it is made.
         adapters.write(self.model, order.role, self._load(order, start) if start else self._fresh[order.role])
@@ -149,7 +111,7 @@ class Producer:
                 batch_size=self.manner.batch_size,
                 accumulation=self.manner.accumulation,
                 on_volume=functools.partial(self._keep, engine, order, start),
-                on_step=functools.partial(report, order.role),
+                on_step=report,
                 autocast=self.autocast,
             )
         self.done.seconds["train"] += time.monotonic() - began
@@ -164,7 +126,7 @@ class Producer:
             if moments is not None:
                 self.store.save_optimizer(order.key, seen, moments)
             self.store.save(order.key, seen, tensors, adapters.peft_config(self.model, order.role))
-        self._barrier()
+        self.barrier()
 
     def _load(self, order: HeadOrder, volume: int) -> dict[str, torch.Tensor]:
         """A stored adapter; a damaged one is set aside on the way out, so that the next attempt makes it again."""
@@ -187,10 +149,10 @@ class Producer:
             self.store.save_table(key, evaluation.key, volume, replace(table, meta=meta))
         self.done.scored[key] += 1
         self.done.seconds["score"] += time.monotonic() - began
-        self._barrier()
+        self.barrier()
 
     @contextlib.contextmanager
-    def _engine(self, role: adapters.Role, learning_rate: float) -> Any:
+    def _engine(self, role: Role, learning_rate: float) -> Any:
         chosen = adapters.choose(self.model, role)
         named = dict(zip(adapters.parameters(self.model, role), chosen, strict=True))
         engine: Engine
@@ -210,7 +172,7 @@ class Producer:
         finally:
             engine.close()
 
-    def _agreed(self, value: Any) -> Any:
+    def agreed(self, value: Any) -> Any:
         """Rank 0's value on every rank: files may appear between two ranks' looks."""
         if dist.is_initialized() and dist.get_world_size() > 1:
             box = [value]
@@ -218,6 +180,6 @@ class Producer:
             return box[0]
         return value
 
-    def _barrier(self) -> None:
+    def barrier(self) -> None:
         if dist.is_initialized() and dist.get_world_size() > 1:
             dist.barrier()

@@ -76,7 +76,12 @@ def _shared(options: Sequence[Encoded]) -> int:
 
 @torch.no_grad()
 def score(
-    model: Any, tokenizer: Any, questions: Sequence[Question], *, shots: Sequence[Question] = (), row_tokens: int = ROW_TOKENS
+    model: Any,
+    tokenizer: Any,
+    questions: Sequence[Question],
+    *,
+    shots: Sequence[Question] = (),
+    row_tokens: int = ROW_TOKENS,
 ) -> ScoreTable:
     """Log p of every option; on several ranks every rank calls it and gets the same table.
 
@@ -142,7 +147,9 @@ def _table(questions: Sequence[Question], tokens: np.ndarray, sums: np.ndarray) 
     bad = ~np.isfinite(sums)
     if bad.any():
         first = questions[options[int(np.argmax(bad))][0]].id
-        raise ValueError(f"log p is not finite for {int(bad.sum())} of {len(sums)} options, first in question {first!r}")
+        raise ValueError(
+            f"log p is not finite for {int(bad.sum())} of {len(sums)} options, first in question {first!r}"
+        )
     return ScoreTable(
         question_ids=tuple(question.id for question in questions),
         question=np.array([index for index, _ in options], dtype=np.int32),

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from likra_ray.errors import InputError
+from likra_ray.errors import InputError, Unreachable
 from likra_ray.questions import prompts
 from likra_ray.questions.atlas import load_atlas
 from likra_ray.questions.files import Defects, Loaded, Row, check, gather, numbered_lines, parse_object, rows_of
@@ -284,5 +284,5 @@ def _hub_rows(hub: str, config: str, split: str) -> Rows:
     except Exception as error:  # the hub's client raises errors of many libraries, and none tells the user what to do
         reason = f"{type(error).__name__}: {error}"
         tried = f"datasets.load_dataset({name!r}, split={split!r})"
-        raise InputError(where=tried, field="source", value=reason, allowed=allowed) from error
+        raise Unreachable(where=tried, field="source", value=reason, allowed=allowed) from error
     yield from ((f"{name} {split} row {number}", row) for number, row in enumerate(rows))

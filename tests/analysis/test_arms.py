@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from score_tables import lopsided, table, with_scores
 
 from likra_ray.analysis import arms
 from likra_ray.errors import InputError
-from tests.analysis.tables import lopsided, table, with_scores
+from likra_ray.records import KINDS, METRICS, Kind
 
 THREE = table([[("correct", -1.0), ("near_miss", -2.0), ("far", -3.0)]])
 POSITIVE = with_scores(THREE, np.array([-0.5, -1.5, -4.0]), head="positive")
@@ -78,7 +79,7 @@ def test_normalised_divides_by_characters_or_bytes() -> None:
         ([("correct", -1.0), ("near_miss", -math.inf)], 1.0),
     ],
 )
-def test_credit(options: list[tuple[arms.Kind, float]], expected: float) -> None:
+def test_credit(options: list[tuple[Kind, float]], expected: float) -> None:
     made = table([options])
     np.testing.assert_equal(arms.credit(made.logprob, made), np.array([expected]))
 
@@ -98,7 +99,7 @@ def test_credit_is_a_share_and_blind_to_a_shift_of_all_scores(seed: int, shift: 
     shares = arms.credit(made.logprob, made)
     assert np.all((shares >= 0.0) & (shares <= 1.0))
     np.testing.assert_array_equal(shares, arms.credit(made.logprob + shift, made))
-    by_kind = [arms.tied_share(made.logprob, made, kind) for kind in range(len(arms.KINDS))]
+    by_kind = [arms.tied_share(made.logprob, made, kind) for kind in range(len(KINDS))]
     np.testing.assert_allclose(np.sum(by_kind, axis=0), 1.0)
 
 
@@ -107,7 +108,7 @@ def test_likra_of_two_untrained_heads_is_chance() -> None:
     made = with_scores(made, np.random.default_rng(4).normal(-7.0, 3.0, len(made.logprob)), head="base")
     scores = arms.arm_scores("likra", base=made, positive=made, negative=made)
     correct_share = [np.mean(made.kind[made.question == q] == arms.CORRECT) for q in range(len(made.question_ids))]
-    for metric in arms.METRICS:
+    for metric in METRICS:
         np.testing.assert_allclose(arms.credit(arms.normalised(scores, made, metric), made), correct_share)
 
 

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from score_tables import lopsided, table, with_scores
 
 from likra_ray.analysis import likelihoods
-from tests.analysis.tables import lopsided, table, with_scores
 
 PAIRS = table(
     [

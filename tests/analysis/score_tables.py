@@ -12,7 +12,7 @@ Option = tuple[Kind, float]
 
 
 def table(questions: Sequence[Sequence[Option]], *, head: str = "base", tokens: int = 2) -> ScoreTable:
-    """A table of (kind, log-probability) options; the i-th option of a question has i + 1 characters, twice the bytes."""
+    """A table of (kind, log-probability) options; the i-th of a question has i + 1 characters, twice the bytes."""
     sizes = [len(options) for options in questions]
     options = [option for question in questions for option in question]
     characters = np.concatenate([np.arange(size) + 1 for size in sizes]).astype(np.int32)
@@ -30,7 +30,9 @@ def table(questions: Sequence[Sequence[Option]], *, head: str = "base", tokens: 
 
 def with_scores(like: ScoreTable, logprob: np.ndarray, *, head: str) -> ScoreTable:
     """The same questions under another head."""
-    columns = {name: getattr(like, name) for name in ("question_ids", "question", "kind", "tokens", "characters", "bytes")}
+    columns = {
+        name: getattr(like, name) for name in ("question_ids", "question", "kind", "tokens", "characters", "bytes")
+    }
     return ScoreTable(**columns, logprob=np.asarray(logprob, dtype=np.float64), meta={"head": head})
 
 
@@ -40,9 +42,8 @@ def lopsided(rng: np.random.Generator, questions: int = 60) -> ScoreTable:
     for _ in range(questions):
         size = int(rng.integers(2, 8))
         correct = int(rng.integers(1, min(size, 4)))
-        kinds: list[Kind] = ["correct"] * correct + [
-            "near_miss" if rng.random() < 0.6 else "far" for _ in range(size - correct)
-        ]
+        kinds: list[Kind] = ["correct"] * correct
+        kinds += ["near_miss" if wrong < 0.6 else "far" for wrong in rng.random(size - correct)]
         rng.shuffle(kinds)
         made.append([(kind, float(-rng.integers(0, 4))) for kind in kinds])
     return table(made)

@@ -1,0 +1,65 @@
+"""What the commands share: exit codes, and a quiet Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from likra_ray.errors import InputError
+
+WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+"""Exit codes; 130 is the shell's own for Ctrl-C."""
+
+OUTPUT = "results"
+"""Default output folder."""
+
+
+@contextlib.contextmanager
+def exit_codes() -> Iterator[None]:
+    """0 done; 1 the work failed; 2 the input is wrong, said in one line on standard error."""
+    try:
+        yield
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(WRONG_INPUT) from None
+    except KeyboardInterrupt:
+        print("stopped; what had finished is kept: the same command with --resume goes on", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except Exception as error:
+        Console(stderr=True).print_exception(max_frames=12)
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(FAILED) from None
+
+
+@contextlib.contextmanager
+def ray_session(*, show_workers: bool) -> Iterator[None]:
+    """The running cluster where there is one, else Ray on this machine for the length of the block.
+
+    show_workers: print what workers print.
+    """
+    # The controller looks at its workers twice a second instead of every two: trials here last seconds to minutes.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    # Progress reports carry no objective; Tune is told the objective once, at the end of a trial.
+    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # Workers' prints are shown once, as they are; warnings of libraries about one another are not the user's.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    warnings.filterwarnings("ignore")
+    import ray
+
+    started = not ray.is_initialized()
+    if started:
+        quiet = ray.LoggingConfig(log_level="ERROR")
+        ray.init(logging_level="ERROR", logging_config=quiet, log_to_driver=show_workers, include_dashboard=False)
+    try:
+        yield
+    finally:
+        if started:
+            ray.shutdown()

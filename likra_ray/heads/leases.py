@@ -1,0 +1,27 @@
+"""Who is making which head: two trials that need the same one do not both train it.
+
+A trial asks while its workers already run, holds one lease at a time and never waits while it holds one, so the
+holder of a lease always goes on by itself and nobody waits for ever.
+"""
+
+from __future__ import annotations
+
+
+class Leases:
+    """One place all trials of a cluster ask; not thread-safe (an actor runs one call at a time)."""
+
+    def __init__(self) -> None:
+        self._holders: dict[str, str] = {}
+
+    def acquire(self, key: str, holder: str) -> bool:
+        """Whether the holder now has the lease; asking again for one's own is granted."""
+        return self._holders.setdefault(key, holder) == holder
+
+    def release(self, key: str, holder: str) -> None:
+        """Give one lease back; nothing happens to another's."""
+        if self._holders.get(key) == holder:
+            del self._holders[key]
+
+    def release_all(self, holder: str) -> None:
+        """Give back whatever a trial still holds: it ended, or died."""
+        self._holders = {key: other for key, other in self._holders.items() if other != holder}

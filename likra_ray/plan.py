@@ -1,0 +1,309 @@
+"""Takes a sweep's spec, returns what its trials need: the questions, loaded and checked once, and every key.
+
+    material = gather(sweep)                  questions, solved examples, identity of the base: before Ray starts
+    plan = trial_plan(material, trial)        keys of the heads and of the evaluation, without a model
+    orders(plan, trial, material, ...)        the curricula themselves, in the workers
+
+The driver writes the material to the output folder, workers on any machine read it from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from likra_ray.errors import InputError
+from likra_ray.heads import base as bases
+from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Manner, Role
+from likra_ray.questions import curriculum, sources
+from likra_ray.records import Question
+from likra_ray.settings import values
+from likra_ray.spec import EvaluationSpec, HeadSpec, SourceSpec, SweepSpec, TrialSpec
+from likra_ray.storage import Storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """The questions of a sweep and the base they are put to."""
+
+    base: str
+    """As the spec names it."""
+    identity: str
+    """Of the base's weights and tokenizer."""
+    train: tuple[Question, ...]
+    """What heads learn from; solved examples and questions that are evaluated on too are not among them."""
+    shots: tuple[Question, ...]
+    """Solved examples before each evaluated question."""
+    evaluate: tuple[Question, ...]
+    others: tuple[Question, ...]
+    """Of another data set, for far answers; often none."""
+    left_out: tuple[tuple[str, str], ...]
+    """(id, reason) of every question that was not used."""
+
+    def to_json(self) -> str:
+        """What workers read back."""
+        lists = {name: [question.to_json() for question in getattr(self, name)] for name in _LISTS}
+        rest = {"base": self.base, "identity": self.identity, "left_out": self.left_out}
+        return json.dumps({**rest, **lists}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Material:
+        """Back from `to_json`."""
+        row = json.loads(text)
+        for name in _LISTS:
+            row[name] = tuple(Question.from_json(question) for question in row[name])
+        row["left_out"] = tuple((identity, reason) for identity, reason in row["left_out"])
+        return cls(**row)
+
+    @property
+    def name(self) -> str:
+        """Its file below the output folder, named by content."""
+        return f"questions/{hashlib.sha256(self.to_json().encode()).hexdigest()[:16]}.json"
+
+
+_LISTS = ("train", "shots", "evaluate", "others")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPlan:
+    """Keys of all a trial reads and writes."""
+
+    key: str
+    """Of the trial: every field of its spec, the base and the questions."""
+    base_key: str
+    evaluation_key: str
+    heads: dict[Role, HeadSpec]
+    volumes: dict[Role, tuple[int, ...]]
+
+
+def gather(sweep: SweepSpec) -> Material:
+    """Find the base, load the questions and check that every trial of the search has enough. Raises InputError."""
+    base = bases.resolve(sweep.base)
+    questions = sweep.questions
+    evaluate, left_out = _load(questions.evaluate, "evaluate")
+    pool, left_out_of_train = _load(questions.train, "train")
+    apart = sources.without_overlap(pool, evaluate)
+    refuse = [source.source for source in questions.train if sources.default_defects(source.source) == "refuse"]
+    if apart.left_out and refuse:
+        identity, reason = apart.left_out[0]
+        raise InputError(where=refuse[0], field=identity, value=f"{reason} ({len(apart.left_out)} such)",
+                         allowed="training questions that are not evaluated on")  # fmt: skip
+    if len(apart.questions) <= questions.shots:
+        raise InputError(where="search space", field="questions.shots", value=questions.shots,
+                         allowed=f"fewer than the {len(apart.questions)} training questions")  # fmt: skip
+    shots = sources.keep(apart.questions, questions.shots) if questions.shots else []
+    shown = {shot.id for shot in shots}
+    others = sweep.trial.negative_source.other
+    material = Material(
+        base=sweep.base,
+        identity=base.identity,
+        train=tuple(question for question in apart.questions if question.id not in shown),
+        shots=tuple(shots),
+        evaluate=tuple(evaluate),
+        others=tuple(_load(others, "train")[0]) if others else (),
+        left_out=(*left_out, *left_out_of_train, *apart.left_out),
+    )
+    _check_volumes(sweep, material)
+    return material
+
+
+def _load(specs: Iterable[SourceSpec], role: sources.Role) -> tuple[list[Question], list[tuple[str, str]]]:
+    """All questions of several sources, ids unique, and what was left out."""
+    questions: list[Question] = []
+    left_out: list[tuple[str, str]] = []
+    for spec in specs:
+        split = spec.split or sources.default_split(spec.source, role)
+        defects = sources.default_defects(spec.source)
+        loaded = sources.load(spec.source, split=split, folder=spec.folder, defects=defects)
+        questions += sources.keep(loaded.questions, spec.limit) if spec.limit else loaded.questions
+        left_out += loaded.left_out
+    seen: set[str] = set()
+    for question in questions:
+        if question.id in seen:
+            raise InputError(where="search space", field=f"questions.{role}", value=question.id,
+                             allowed="sources whose questions have different ids")  # fmt: skip
+        seen.add(question.id)
+    return questions, left_out
+
+
+def _check_volumes(sweep: SweepSpec, material: Material) -> None:
+    """Every combination of the searched fields that shape a curriculum must reach its largest volume."""
+    shaping = ("near_miss_share", "negatives", "positives")
+    points: list[dict[str, Any]] = [{}]
+    for field in shaping:
+        if field in sweep.search:
+            dimension = sweep.search[field]
+            axis = values(field, dimension, sweep.trial.volumes)
+            ends = [getattr(dimension, "low", None), getattr(dimension, "high", None)] if axis is None else axis
+            points = [{**point, field: value} for point in points for value in ends]
+    longest: dict[str, int] = {}
+    for point in points:
+        try:
+            trial = sweep.trial_spec(point)
+        except ValidationError:
+            continue  # settings.load has named it
+        for role in ROLES:
+            recipe = json.dumps([role, _recipe(trial, material) if role == "negative" else None], sort_keys=True)
+            if recipe not in longest:
+                longest[recipe] = len(curriculum_of(role, trial, material, None))
+            largest = trial.head_volumes(role)[-1]
+            if largest > longest[recipe]:
+                raise InputError(where="search space", field=f"trial.volumes ({role} head)", value=largest,
+                                 allowed=f"at most {longest[recipe]}, the examples these questions give"
+                                 + (f" at near_miss_share {trial.near_miss_share}" if role == "negative" else ""))  # fmt: skip
+
+
+def needs_plausibility(trial: TrialSpec) -> bool:
+    """Whether the base must score the training questions before negatives can be chosen."""
+    return trial.near_miss_share > 0 and trial.negative_source.near_miss_from != "own"
+
+
+def curriculum_of(
+    role: Role, trial: TrialSpec, material: Material, plausibility: np.ndarray | None
+) -> tuple[curriculum.Example, ...]:
+    """The whole curriculum of one head, as long as the questions allow.
+
+    plausibility: (O,) nats, the base's log p of every option of the training questions; None stands for "all alike"
+    where only the length matters.
+    """
+    if role == "positive":
+        return curriculum.positives(material.train, seed=trial.seed)
+    if plausibility is None and needs_plausibility(trial):
+        plausibility = np.zeros(sum(len(question.options) for question in material.train))
+    source = trial.negative_source
+    recipe = curriculum.NegativeRecipe(
+        near_miss_share=trial.near_miss_share,
+        near_miss_from=source.near_miss_from,
+        far_from=source.far_from,
+        per_question=source.per_question,
+        contamination_share=trial.contamination_share,
+    )
+    found = curriculum.negatives(
+        material.train, recipe=recipe, seed=trial.seed, plausibility=plausibility, others=material.others
+    )
+    return found.examples
+
+
+def _recipe(trial: TrialSpec, material: Material) -> dict[str, Any]:
+    """The fields that choose negatives, those that cannot matter left out, so that equal heads have equal keys."""
+    source = trial.negative_source
+    recipe: dict[str, Any] = {
+        "near_miss_share": trial.near_miss_share,
+        "per_question": source.per_question,
+        "contamination_share": trial.contamination_share,
+    }
+    if trial.near_miss_share > 0:
+        recipe["near_miss_from"] = source.near_miss_from
+    if trial.near_miss_share < 1:
+        recipe["far_from"] = source.far_from
+        if source.far_from == "other_dataset":
+            recipe["others"] = questions_digest(material.others)
+    return recipe
+
+
+def questions_digest(questions: Sequence[Question]) -> str:
+    """SHA-256 over every field of every question, in order."""
+    digest = hashlib.sha256()
+    for question in questions:
+        digest.update(json.dumps(question.to_json(), sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def trial_plan(material: Material, trial: TrialSpec) -> TrialPlan:
+    """All keys of a trial; the model is not needed."""
+    train = questions_digest(material.train)
+    heads: dict[Role, HeadSpec] = {
+        role: HeadSpec(
+            role=role,
+            base=material.identity,
+            questions=train,
+            recipe=_recipe(trial, material) if role == "negative" else {},
+            learning_rate=trial.learning_rate,
+            batch_size=trial.batch_size,
+            lora=trial.lora,
+            seed=trial.seed,
+            precision=trial.precision,
+        )
+        for role in ROLES
+    }
+    evaluation = EvaluationSpec(
+        base=material.identity,
+        questions=questions_digest(material.evaluate),
+        prefix=questions_digest(material.shots),
+        precision=trial.precision,
+    )
+    # Workers and ZeRO stage do not change a result, so they are not in its name.
+    fields = trial.model_dump(
+        mode="json", exclude={"resources", "zero_stage", "accumulation", "activation_checkpointing"}
+    )
+    text = json.dumps([fields, material.identity, train, evaluation.key], sort_keys=True)
+    identity = hashlib.sha256(material.identity.encode()).hexdigest()[:12]
+    return TrialPlan(
+        key=hashlib.sha256(text.encode()).hexdigest()[:12],
+        base_key=f"base-{identity}-{trial.precision}",
+        evaluation_key=evaluation.key,
+        heads=heads,
+        volumes={role: trial.head_volumes(role) for role in ROLES},
+    )
+
+
+def evaluation_order(plan: TrialPlan, material: Material) -> EvaluationOrder:
+    """The questions every head of a trial is scored on."""
+    return EvaluationOrder(key=plan.evaluation_key, questions=material.evaluate, shots=material.shots)
+
+
+def plausibility_order(material: Material) -> EvaluationOrder:
+    """The training questions, for the base to score before negatives are chosen by its score."""
+    return EvaluationOrder(key=f"training-{questions_digest(material.train)[:16]}", questions=material.train)
+
+
+def head_orders(
+    plan: TrialPlan, trial: TrialSpec, material: Material, plausibility: np.ndarray | None
+) -> list[HeadOrder]:
+    """Both heads of a trial with their curricula; plausibility as in `curriculum_of`."""
+    found = []
+    for role, head in plan.heads.items():
+        examples = curriculum_of(role, trial, material, plausibility)
+        found.append(
+            HeadOrder(
+                key=head.key,
+                fields=head.model_dump(mode="json"),
+                role=role,
+                pairs=tuple((example.prompt, example.answer) for example in examples),
+                volumes=plan.volumes[role],
+                learning_rate=trial.learning_rate,
+            )
+        )
+    return found
+
+
+def manner(trial: TrialSpec) -> Manner:
+    """How a trial's workers do it."""
+    return Manner(
+        rank=trial.lora.rank,
+        alpha=trial.lora.alpha,
+        targets=trial.lora.targets,
+        batch_size=trial.batch_size,
+        accumulation=trial.accumulation,
+        precision=trial.precision,
+        zero_stage=trial.zero_stage,
+        activation_checkpointing=trial.activation_checkpointing,
+    )
+
+
+def write(material: Material, storage: Storage) -> str:
+    """Put the material where workers find it; returns its name."""
+    if not storage.exists(material.name):
+        storage.write(material.name, material.to_json().encode())
+    return material.name
+
+
+def read(storage: Storage, name: str) -> Material:
+    """The material of a sweep."""
+    return Material.from_json(storage.read(name).decode())

@@ -1,0 +1,254 @@
+"""One trial: a positive and a negative head, trained where the store lacks them, scored and read.
+
+    python -m likra_ray.trial search_spaces/quickstart.yaml --set trial.near_miss_share=0.5
+    python -m likra_ray.trial search_spaces/smoke.yaml                       CPU, under a minute
+
+`run_trial` reads like a sequential program, but `work`, right under it, runs in the trial's Ray Train workers, one
+process per worker, and only plain values and paths go between them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from likra_ray import console, results, settings
+from likra_ray import plan as plans
+from likra_ray.analysis import findings
+from likra_ray.errors import InputError
+from likra_ray.heads.orders import HeadOrder
+from likra_ray.heads.store import HeadStore
+from likra_ray.records import TrialResult
+#SUMMARY
+from likra_ray.spec import TrialSpec
+from likra_ray.storage import Storage
+
+LEASES = "likra_ray-head-leases"
+"""Name of the actor that knows which head is being made by whom."""
+
+
+def run_trial(
+    trial: TrialSpec,
+    *,
+    storage: Storage,
+    sweep: str,
+    material: str,
+    sampled: Mapping[str, Any],
+    callbacks: tuple[Any, ...] = (),
+) -> TrialResult:
+    """Train and score what is missing, analyse, write ``<sweep>/trials/<key>/result.json``; returns what stands there.
+
+    storage: the output folder; material: name of the questions in it; callbacks: Ray Train's, for progress.
+    A finished trial is read, not run. Raises what its workers raise.
+    """
+    began = time.monotonic()
+    questions = plans.read(storage, material)
+    plan = plans.trial_plan(questions, trial)
+    stored = results.read(storage, sweep, plan.key)
+    if stored is not None and stored.status == "done":
+        return stored
+    done: dict[str, Any] = {"trained": {}, "seconds": {}}
+    if results.stored_tables(HeadStore(storage), plan) is None:
+        try:
+            done = _workers(trial, storage, sweep, material, plan.key, callbacks)
+        finally:
+            _release(plan.key)
+    tables = results.stored_tables(HeadStore(storage), plan)
+    if tables is None:
+        raise results.Unfinished(f"trial {plan.key}: the workers ended, but not every score table is there")
+    seconds = {**done["seconds"], "all": time.monotonic() - began}
+    trained = {role: int(done["trained"].get(head.key, 0)) for role, head in plan.heads.items()}
+    result = results.done(trial, plan, tables, sampled=sampled, trained=trained, seconds=seconds)
+    results.write(storage, sweep, result)
+    return result
+
+
+def _workers(
+    trial: TrialSpec, storage: Storage, sweep: str, material: str, key: str, callbacks: tuple[Any, ...]
+) -> dict[str, Any]:
+    """Start the trial's Ray Train workers and wait for them; returns what rank 0's `work` returns."""
+    import ray
+    from ray.train import LoggingConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    check_resources(trial, ray.cluster_resources())
+    leases()
+    resources = trial.resources
+    per_worker = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={
+            "root": storage.root,
+            "material": material,
+            "trial": trial.model_dump(mode="json"),
+            "key": key,
+        },
+        scaling_config=ScalingConfig(
+            num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=per_worker
+        ),
+        torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
+        run_config=RunConfig(
+            name=f"train-{key}", storage_path=_absolute(f"{storage.root}/{sweep}/ray"), callbacks=list(callbacks),
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
+    )
+    result = trainer.fit()
+    if result.error is not None:
+        raise result.error
+    returned: dict[str, Any] = result.return_value
+    return returned
+
+
+def work(config: dict[str, Any]) -> dict[str, Any]:
+    """What every worker of a trial does, in step with the others: make both heads, score them. Runs in a worker."""
+    import ray.train
+    import torch
+
+    from likra_ray.heads import base as bases
+    from likra_ray.heads.produce import Producer
+
+    began = time.monotonic()
+    trial = TrialSpec.model_validate(config["trial"])
+    rank = ray.train.get_context().get_world_rank()
+    torch.set_num_threads(max(1, int(trial.resources.cpus)))
+    storage = Storage(config["root"])
+    material = plans.read(storage, config["material"])
+    plan = plans.trial_plan(material, trial)
+    on_gpu = trial.resources.gpus > 0
+    base = bases.load(
+        bases.resolve(material.base), dtype="bfloat16" if on_gpu and trial.precision == "bf16" else "float32"
+    )
+    if on_gpu:
+        base.model.to(f"cuda:{torch.cuda.current_device()}")
+    producer = Producer(base, HeadStore(storage), plans.manner(trial), seed=trial.seed)
+    leased = functools.partial(lease, producer, config["key"])
+    _score_base(producer, leased, plan.base_key, evaluation := plans.evaluation_order(plan, material))
+    plausibility = None
+    if plans.needs_plausibility(trial):
+        asked = plans.plausibility_order(material)
+        _score_base(producer, leased, plan.base_key, asked)
+        plausibility = producer.store.table(plan.base_key, asked.key, 0).logprob
+    pending = plans.head_orders(plan, trial, material, plausibility)
+    producer.done.seconds["start"] = time.monotonic() - began
+
+    def report(order: HeadOrder, step: Any) -> None:
+        if rank == 0 and step.examples in order.volumes:
+            print(f"[rank 0] {order.role} head: {step.examples} of {order.volumes[-1]} examples, loss {step.loss:.4f}")
+        ray.train.report({"role": order.role, "examples": step.examples, "of": order.volumes[-1], "loss": step.loss})
+
+    while pending:
+        for order in pending:
+            with leased(order.key) as mine:
+                if mine:
+                    producer.head(order, evaluation, functools.partial(report, order))
+                    pending = [other for other in pending if other is not order]
+                    break
+        else:
+            # Another trial makes every head still missing here; its workers run already, so this ends.
+            time.sleep(1.0)
+    done = producer.done
+    return {"trained": dict(done.trained), "scored": dict(done.scored), "seconds": dict(done.seconds)}
+
+
+def _score_base(producer: Any, leased: Callable[[str], Any], base_key: str, evaluation: Any) -> None:
+    while True:
+        with leased(base_key) as mine:
+            if mine:
+                producer.base_table(base_key, evaluation)
+                return
+        time.sleep(1.0)
+
+
+@contextlib.contextmanager
+def lease(producer: Any, holder: str, key: str) -> Iterator[bool]:
+    """Whether this trial may make a head now, the same answer on every rank; given back at the end of the block."""
+    import ray
+
+    actor = ray.get_actor(LEASES)
+    mine: bool = producer.agreed(producer.rank == 0 and ray.get(actor.acquire.remote(key, holder)))
+    try:
+        yield mine
+    finally:
+        if mine and producer.rank == 0:
+            ray.get(actor.release.remote(key, holder))
+
+
+def leases() -> Any:
+    """The job's one actor of leases, started by the first to ask and gone with it: the driver asks first."""
+    import ray
+
+    from likra_ray.heads.leases import Leases
+
+    return ray.remote(num_cpus=0)(Leases).options(name=LEASES, get_if_exists=True).remote()
+
+
+def _release(holder: str) -> None:
+    import ray
+
+    ray.get(leases().release_all.remote(holder))
+
+
+def check_resources(trial: TrialSpec, cluster: Mapping[str, float]) -> None:
+    """Raises InputError, with both numbers, for a trial the cluster can never hold."""
+    resources = trial.resources
+    for name, each in (("CPU", resources.cpus), ("GPU", resources.gpus)):
+        asked, there = each * resources.workers, cluster.get(name, 0.0)
+        if asked > there:
+            field = f"trial.resources: {resources.workers} workers x {each:g} {name}"
+            raise InputError(where="search space", field=field, value=asked,
+                             allowed=f"at most the cluster's {there:g} {name}")  # fmt: skip
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else os.path.abspath(path)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    space: Annotated[Path, typer.Argument(help="Search space; what it searches takes its first start_from point.")] = (
+        Path("search_spaces/quickstart.yaml")
+    ),
+    set_: Annotated[list[str], typer.Option("--set", help="a.b=value, stronger than the file.")] = [],  # noqa: B006
+    output: Annotated[str, typer.Option(help="Folder or URI for heads, tables and results.")] = console.OUTPUT,
+) -> None:
+    """Run one trial, here and now, and print what it found."""
+    with console.exit_codes():
+        sweep = settings.load(space, set_).sweep
+        sampled = dict(sweep.start_from[0]) if sweep.start_from else {}
+        trial = sweep.trial_spec(sampled)
+        storage = Storage(_absolute(output))
+        storage.check_writable()
+        material = plans.gather(sweep)
+        with console.ray_session(show_workers=True):
+            result = run_trial(
+                trial, storage=storage, sweep=sweep.name, material=plans.write(material, storage), sampled=sampled
+            )
+        seed_tables = {trial.seed: results.tables(storage, result)}
+        finding = findings.find(
+            seed_tables,
+            name=result.name,
+            settings=sampled,
+            trials=(result.key,),
+            weight=trial.weight,
+            rng=np.random.default_rng(int(result.key, 16)),
+        )
+        screen = Console()
+        for part in summary.finding_tables(finding):
+            screen.print(part)
+        screen.print(f"result: {storage.root}/{sweep.name}/trials/{result.key}/result.json", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app()
