@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import warnings
@@ -57,7 +58,7 @@ def ray_session(*, show_workers: bool) -> Iterator[None]:
     started = not ray.is_initialized()
     if started:
         quiet = ray.LoggingConfig(log_level="ERROR")
-        ray.init(logging_level="ERROR", logging_config=quiet, log_to_driver=show_workers, include_dashboard=False)
+        ray.init(logging_level=logging.ERROR, logging_config=quiet, log_to_driver=show_workers, include_dashboard=False)
     try:
         yield
     finally:

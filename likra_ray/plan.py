@@ -154,9 +154,12 @@ def _check_volumes(sweep: SweepSpec, material: Material) -> None:
                 longest[recipe] = len(curriculum_of(role, trial, material, None))
             largest = trial.head_volumes(role)[-1]
             if largest > longest[recipe]:
-                raise InputError(where="search space", field=f"trial.volumes ({role} head)", value=largest,
-                                 allowed=f"at most {longest[recipe]}, the examples these questions give"
-                                 + (f" at near_miss_share {trial.near_miss_share}" if role == "negative" else ""))  # fmt: skip
+                allowed = f"at most {longest[recipe]}, the examples these questions give"
+                if role == "negative":
+                    allowed += f" at near_miss_share {trial.near_miss_share:g}"
+                raise InputError(
+                    where="search space", field=f"trial.volumes ({role} head)", value=largest, allowed=allowed
+                )
 
 
 def needs_plausibility(trial: TrialSpec) -> bool:

@@ -5,6 +5,7 @@ question -> score table -> learning curve -> critical phase -> trial result (doc
 
 from __future__ import annotations
 
+import builtins
 import io
 import json
 from collections.abc import Mapping
@@ -78,7 +79,7 @@ class ScoreTable:
     meta: Mapping[str, str] = field(default_factory=dict)
     """head, volume, evaluation, base: whose scores these are."""
 
-    def to_arrow(self) -> bytes:
+    def to_arrow(self) -> builtins.bytes:
         """One Arrow IPC file: a row per option, `meta` and the question ids in the schema's metadata."""
         columns = {name: getattr(self, name) for name in _SCORE_COLUMNS}
         metadata = {"question_ids": json.dumps(self.question_ids), "meta": json.dumps(dict(self.meta))}
@@ -89,7 +90,7 @@ class ScoreTable:
         return sink.getvalue()
 
     @classmethod
-    def from_arrow(cls, data: bytes) -> ScoreTable:
+    def from_arrow(cls, data: builtins.bytes) -> ScoreTable:
         """Back from `to_arrow`, bit for bit. Raises pyarrow.ArrowInvalid on torn bytes."""
         table = pa.ipc.open_file(io.BytesIO(data)).read_all()
         metadata = table.schema.metadata
@@ -199,7 +200,8 @@ class TrialResult:
 
 def phase_from_json(row: Mapping[str, Any]) -> CriticalPhase:
     """A CriticalPhase from its JSON object: lists become the pairs they were."""
-    return CriticalPhase(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return CriticalPhase(**fields)
 
 
 def _point(row: Mapping[str, Any]) -> CurvePoint:

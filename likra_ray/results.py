@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,29 @@ def failed(trial: TrialSpec, plan: TrialPlan, sampled: Mapping[str, Any], reason
         trained={},
         seconds={},
     )
+
+
+def finding(storage: Storage, results: Sequence[TrialResult]) -> findings.Finding:
+    """What one configuration says: finished trials that differ in seed only, one each. Raises Unfinished."""
+    first = results[0]
+    settings = {field: value for field, value in first.sampled.items() if field not in findings.NOT_SETTINGS}
+    keys = tuple(result.key for result in results)
+    return findings.find(
+        {int(result.spec["seed"]): tables(storage, result) for result in results},
+        name=named(settings),
+        settings=settings,
+        trials=keys,
+        weight=float(first.spec["weight"]),
+        rng=np.random.default_rng([int(key, 16) for key in sorted(keys)]),
+    )
+
+
+def reason(error: BaseException) -> str:
+    """Why a trial failed, in one line: what its first worker raised, without Ray's wrapping."""
+    failures = getattr(error, "worker_failures", None) or {}
+    cause: BaseException = failures[min(failures)] if failures else error
+    cause = getattr(cause, "cause", None) or cause
+    return " ".join(f"{type(cause).__name__}: {cause}".split())[:500]
 
 
 def named(sampled: Mapping[str, Any]) -> str:

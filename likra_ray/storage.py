@@ -9,7 +9,7 @@ import os
 import uuid
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
@@ -99,3 +99,13 @@ class Storage:
         if read != b"likra":
             raise InputError(where="command line", field="--output", value=self.root,
                              allowed="a folder that gives back what was written")  # fmt: skip
+
+
+def absolute(root: str) -> str:
+    """A local path from the root of the file system, a URI as it is."""
+    return root if "://" in root else os.path.abspath(root)
+
+
+def cache_folder() -> Path:
+    """This machine's own folder for what can be made again: $LIKRA_CACHE, else ~/.cache/likra_ray."""
+    return Path(os.environ.get("LIKRA_CACHE", Path.home() / ".cache" / "likra_ray"))

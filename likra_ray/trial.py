@@ -11,26 +11,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 
 from likra_ray import console, results, settings
 from likra_ray import plan as plans
-from likra_ray.analysis import findings
 from likra_ray.errors import InputError
 from likra_ray.heads.orders import HeadOrder
 from likra_ray.heads.store import HeadStore
 from likra_ray.records import TrialResult
-#SUMMARY
 from likra_ray.spec import TrialSpec
-from likra_ray.storage import Storage
+from likra_ray.storage import Storage, absolute
 
 LEASES = "likra_ray-head-leases"
 """Name of the actor that knows which head is being made by whom."""
@@ -65,8 +62,11 @@ def run_trial(
     tables = results.stored_tables(HeadStore(storage), plan)
     if tables is None:
         raise results.Unfinished(f"trial {plan.key}: the workers ended, but not every score table is there")
+    stored = results.read(storage, sweep, plan.key)
+    if stored is not None and stored.status == "done":
+        return stored  # another trial at the same point was faster
     seconds = {**done["seconds"], "all": time.monotonic() - began}
-    trained = {role: int(done["trained"].get(head.key, 0)) for role, head in plan.heads.items()}
+    trained: dict[str, int] = {role: int(done["trained"].get(head.key, 0)) for role, head in plan.heads.items()}
     result = results.done(trial, plan, tables, sampled=sampled, trained=trained, seconds=seconds)
     results.write(storage, sweep, result)
     return result
@@ -85,7 +85,7 @@ def _workers(
     resources = trial.resources
     per_worker = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
     trainer = TorchTrainer(
-        work,
+        work,  # type: ignore[arg-type]  # Train V2 hands back what it returns
         train_loop_config={
             "root": storage.root,
             "material": material,
@@ -97,14 +97,16 @@ def _workers(
         ),
         torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
         run_config=RunConfig(
-            name=f"train-{key}", storage_path=_absolute(f"{storage.root}/{sweep}/ray"), callbacks=list(callbacks),
-            logging_config=LoggingConfig(log_level="ERROR"),
+            name=f"train-{key}",
+            storage_path=f"{storage.root}/{sweep}/ray",
+            callbacks=list(callbacks),
+            logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]  # of Train V2's RunConfig
         ),
     )
     result = trainer.fit()
     if result.error is not None:
         raise result.error
-    returned: dict[str, Any] = result.return_value
+    returned: dict[str, Any] = result.return_value  # type: ignore[attr-defined]  # of Train V2's Result
     return returned
 
 
@@ -113,6 +115,7 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     import ray.train
     import torch
 
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
     from likra_ray.heads import base as bases
     from likra_ray.heads.produce import Producer
 
@@ -136,7 +139,9 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     if plans.needs_plausibility(trial):
         asked = plans.plausibility_order(material)
         _score_base(producer, leased, plan.base_key, asked)
-        plausibility = producer.store.table(plan.base_key, asked.key, 0).logprob
+        scored = producer.store.table(plan.base_key, asked.key, 0)
+        assert scored is not None
+        plausibility = scored.logprob
     pending = plans.head_orders(plan, trial, material, plausibility)
     producer.done.seconds["start"] = time.monotonic() - began
 
@@ -208,10 +213,6 @@ def check_resources(trial: TrialSpec, cluster: Mapping[str, float]) -> None:
                              allowed=f"at most the cluster's {there:g} {name}")  # fmt: skip
 
 
-def _absolute(path: str) -> str:
-    return path if "://" in path else os.path.abspath(path)
-
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -228,22 +229,18 @@ def main(
         sweep = settings.load(space, set_).sweep
         sampled = dict(sweep.start_from[0]) if sweep.start_from else {}
         trial = sweep.trial_spec(sampled)
-        storage = Storage(_absolute(output))
+        storage = Storage(absolute(output))
         storage.check_writable()
         material = plans.gather(sweep)
         with console.ray_session(show_workers=True):
+            keep = leases()
             result = run_trial(
                 trial, storage=storage, sweep=sweep.name, material=plans.write(material, storage), sampled=sampled
             )
-        seed_tables = {trial.seed: results.tables(storage, result)}
-        finding = findings.find(
-            seed_tables,
-            name=result.name,
-            settings=sampled,
-            trials=(result.key,),
-            weight=trial.weight,
-            rng=np.random.default_rng(int(result.key, 16)),
-        )
+            del keep
+        finding = results.finding(storage, [result])
+        from likra_ray.reporting import summary
+
         screen = Console()
         for part in summary.finding_tables(finding):
             screen.print(part)

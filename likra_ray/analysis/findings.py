@@ -5,7 +5,7 @@ A trial is one configuration with one seed; a sweep's finding joins the trials t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from likra_ray.analysis import curves
 from likra_ray.analysis.critical_phase import locate
 from likra_ray.analysis.curves import EfficiencyRatio, EfficiencyStep, SeedTables
 from likra_ray.analysis.likelihoods import LikelihoodPoint, likelihood_curve
-from likra_ray.records import METRICS, CriticalPhase, CurvePoint, LearningCurve, Metric
+from likra_ray.records import METRICS, CriticalPhase, CurvePoint, LearningCurve, Metric, TrialResult
 
 CURVE_ARMS = ("sft", "likra", "base_likra", "positive_over_base")
 """Arms that have a volume axis."""
@@ -135,3 +135,39 @@ def _likelihoods(prefix: str, points: list[LikelihoodPoint]) -> dict[str, dict[i
         found.setdefault(f"{prefix}/near_miss_auroc", {})[point.volume] = point.near_miss_auroc
         found.setdefault(f"{prefix}/near_miss_on_top", {})[point.volume] = point.near_miss_on_top
     return found
+
+
+def configurations(results: Sequence[TrialResult]) -> list[tuple[dict[str, Any], dict[int, TrialResult]]]:
+    """Finished trials by configuration: (settings, the trial with the most negatives by seed), in order of name.
+
+    Trials that differ in seed, negatives or positives only are one configuration: a longer head has passed through
+    the volumes of a shorter one, so it alone is kept.
+    """
+    grouped: dict[str, tuple[dict[str, Any], dict[int, TrialResult]]] = {}
+    for result in results:
+        if result.status != "done":
+            continue
+        settings = {field: value for field, value in sorted(result.sampled.items()) if field not in NOT_SETTINGS}
+        _, by_seed = grouped.setdefault(repr(settings), (settings, {}))
+        seed = int(result.spec["seed"])
+        if seed not in by_seed or _reach(result) > _reach(by_seed[seed]):
+            by_seed[seed] = result
+    return [grouped[name] for name in sorted(grouped)]
+
+
+NOT_SETTINGS = ("negatives", "positives", "seed")
+"""Sampled fields that do not make another configuration."""
+
+
+def _reach(result: TrialResult) -> tuple[int, int]:
+    return (max(point.volume for point in result.curves["likra"]), max(point.volume for point in result.curves["sft"]))
+
+
+def headline(found: Sequence[Finding]) -> int:
+    """Index of the configuration whose Likra curve ends highest, the longest curves first.
+
+    It is chosen on the questions it is shown on, so its height is optimistic; its shape is what a report reads.
+    """
+    longest = max(finding.curves["likra"][-1].volume for finding in found)
+    ends = [finding.curves["likra"][-1] for finding in found]
+    return max(range(len(found)), key=lambda i: (ends[i].volume == longest, ends[i].accuracy, -i))

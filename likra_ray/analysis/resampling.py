@@ -3,7 +3,7 @@
 The question is the sampling unit (arXiv 2411.00640): one draw of questions serves every volume, so that differences
 between volumes keep their pairing. Seeds are drawn in an outer level, independently of the questions (the pigeonhole
 bootstrap of Owen, doi 10.1214/07-AOAS122; it counts the scatter of single answers more than once, so it is wide where
-seeds agree). Few seeds remain few: two or three that differ give too narrow an interval, whatever is drawn; see critical_phase.
+seeds agree). Few seeds remain few: two or three that differ give too narrow an interval; critical_phase has figures.
 """
 
 from __future__ import annotations

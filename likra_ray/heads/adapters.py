@@ -33,7 +33,12 @@ def attach(model: Any, *, rank: int, alpha: float, targets: tuple[str, ...], see
     adapted = None
     for role in ROLES:
         config = LoraConfig(
-            r=rank, lora_alpha=alpha, target_modules=list(targets), lora_dropout=0.0, bias="none", task_type="CAUSAL_LM"
+            r=rank,
+            lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT divides it, a float is right
+            target_modules=list(targets),
+            lora_dropout=0.0,
+            bias="none",
+            task_type="CAUSAL_LM",
         )
         with torch.random.fork_rng():
             torch.manual_seed(int.from_bytes(hashlib.sha256(f"{seed}/{role}".encode()).digest()[:6], "big"))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
+import math
 import shutil
 import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from likra_ray.errors import InputError
+from likra_ray.storage import cache_folder
 
 ALIASES = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 """Short name -> hub id, used where the package that carries the weights is absent."""
@@ -85,14 +86,25 @@ def load(base: Base, *, dtype: str = "float32") -> LoadedBase:
     return loaded
 
 
+def parameter_count(base: Base) -> int | None:
+    """Parameters of a base whose weights are on this machine, read from the heads of its files; None elsewhere."""
+    from safetensors import safe_open
+
+    if base.path == RANDOM_TINY:
+        return int(_random_tiny().model.num_parameters())
+    files = sorted(Path(base.path).glob("*.safetensors")) if Path(base.path).is_dir() else []
+    if not files:
+        return None
+    total = 0
+    for file in files:
+        with safe_open(file, framework="pt") as tensors:
+            total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return total
+
+
 def _unknown(name: str, why: str) -> InputError:
     allowed = f"{', '.join(ALIASES)}, {RANDOM_TINY}, a hub id (owner/name), a folder or a .gguf file ({why})"
     return InputError(where="search space", field="base", value=name, allowed=allowed)
-
-
-def cache_folder() -> Path:
-    """Where converted bases are kept."""
-    return Path(os.environ.get("LIKRA_CACHE", Path.home() / ".cache" / "likra_ray"))
 
 
 def _converted(gguf: Path) -> Base:

@@ -51,7 +51,7 @@ class PlainEngine:
         self._optimizer = torch.optim.Adam(self._named.values(), lr=learning_rate, betas=BETAS, eps=EPSILON)
 
     def backward(self, loss: torch.Tensor) -> None:
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
 
     def step(self) -> None:
         if dist.is_initialized() and dist.get_world_size() > 1:

@@ -80,8 +80,8 @@ def pack(trees: Sequence[Tree], *, prefix: int = 0) -> Row:
             path += 1
     if not scored:
         raise ValueError("nothing to score: no tree, or no branch")
-    places, targets, paths = (np.array(column, dtype=np.int64) for column in zip(*scored, strict=True))
-    predicting, source = np.unique(places, return_inverse=True)
+    predictors, targets, paths = np.array(scored, dtype=np.int64).T.copy()
+    predicting, source = np.unique(predictors, return_inverse=True)
     return Row(
         tokens=torch.tensor([tokens]),
         positions=torch.tensor([positions]),

@@ -53,7 +53,7 @@ def plant(tokenizer: Any, questions: Sequence[Question], shots: Sequence[Questio
         start += len(question.options)
     trunks = [_shared(options) for options in by_question]
     common = os.path.commonprefix([by_question[i][0].tokens[:end] for i, end in enumerate(trunks)])
-    prefix = common[: min(min(trunks) - 1, len(common))]
+    prefix = tuple(common[: min(min(trunks) - 1, len(common))])
     cut = len(prefix)
     trees = []
     for options, end in zip(by_question, trunks, strict=True):

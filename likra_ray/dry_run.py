@@ -1,0 +1,144 @@
+"""What a sweep would do, before it does anything: every value with its origin, heads, examples, passes, time."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from likra_ray import plan as plans
+from likra_ray.errors import Unreachable
+from likra_ray.heads.orders import ROLES
+from likra_ray.heads.store import HeadStore
+from likra_ray.settings import Settings, resolved, values
+from likra_ray.spec import SweepSpec, TrialSpec
+from likra_ray.storage import Storage
+
+MOST_POINTS = 4096
+"""Points of a finite space that are looked at one by one; a larger or continuous one is bounded by the budget."""
+
+REACHED = 0.4
+"""Share of the machine's matrix-multiply rate a sweep reaches (measured on 2 cores, benchmarks/RESULTS.md)."""
+
+
+class Work(NamedTuple):
+    """What a set of trials needs, each head and table counted once."""
+
+    heads: int
+    stored: int
+    """Of the heads, those whose last volume the store has."""
+    examples: int
+    """Training examples still to be seen."""
+    tables: int
+    """Score tables still to be made."""
+
+
+def describe(settings: Settings, storage: Storage, screen: Console) -> None:
+    """Print it. Raises InputError as a sweep would; a source that cannot be reached from here is named, not an error."""
+    sweep = settings.sweep
+    table = Table("field", "value", "origin", title=f"{sweep.name}: every value", title_justify="left")
+    for field, value in resolved(sweep).items():
+        table.add_row(field, str(value), settings.origins.get(field, "default"))
+    screen.print(table)
+    try:
+        material = plans.gather(sweep)
+    except Unreachable as error:
+        screen.print(f"questions: not read here. {error}", highlight=False, soft_wrap=True)
+        screen.print("volumes and heads are counted where the questions can be read; nothing was trained")
+        return
+    options = sum(len(question.options) for question in material.evaluate)
+    screen.print(
+        f"questions: {len(material.train)} to train on, {len(material.evaluate)} with {options} options to evaluate on, "
+        f"{len(material.shots)} solved examples before each, {len(material.left_out)} left out",
+        highlight=False,
+    )
+    points, exact = _points(sweep)
+    work = count(sweep, material, points, HeadStore(storage))
+    most = "" if exact else "at most "
+    trials = min(sweep.budget.trials, len(points)) if sweep.search else 1
+    screen.print(
+        f"{trials} trials: {most}{work.heads} heads, {work.stored} of them stored; {most}{work.examples} examples to "
+        f"train, {most}{work.tables} score tables of {options} options ({most}{work.tables * options} options scored)",
+        highlight=False,
+    )
+    screen.print(_time(work, material, sweep.trial), highlight=False)
+
+
+def _points(sweep: SweepSpec) -> tuple[list[dict[str, Any]], bool]:
+    """Points whose heads are counted, and whether just these will be run."""
+    if not sweep.search:
+        return [{}], True
+    axes = {field: values(field, dimension, sweep.trial.volumes) for field, dimension in sweep.search.items()}
+    if any(axis is None for axis in axes.values()):
+        # Every sampled rate is a head of its own: count the budget's trials at the largest volumes.
+        free = [field for field, axis in axes.items() if axis is None]
+        largest = {field: max(axis) for field, axis in axes.items() if axis}
+        spread = np.linspace(0.0, 1.0, sweep.budget.trials)
+        return [largest | {field: _between(sweep, field, float(at)) for field in free} for at in spread], False
+    grid = itertools.islice(_product(axes), MOST_POINTS)
+    points = list(grid)
+    return points, len(points) <= sweep.budget.trials
+
+
+def _product(axes: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for combination in itertools.product(*axes.values()):
+        yield dict(zip(axes, combination, strict=True))
+
+
+def _between(sweep: SweepSpec, field: str, at: float) -> float:
+    low, high = sweep.search[field].low, sweep.search[field].high  # type: ignore[union-attr]
+    return float(low + at * (high - low))
+
+
+def count(sweep: SweepSpec, material: plans.Material, points: list[dict[str, Any]], store: HeadStore) -> Work:
+    """Heads, examples and tables of these points, what the store has taken off."""
+    needed: dict[str, set[int]] = {}
+    evaluation = base_key = ""
+    for point in points:
+        plan = plans.trial_plan(material, sweep.trial_spec(point))
+        evaluation, base_key = plan.evaluation_key, plan.base_key
+        for role in ROLES:
+            needed.setdefault(plan.heads[role].key, set()).update(plan.volumes[role])
+    stored = examples = 0
+    tables = int(store.table(base_key, evaluation, 0) is None)
+    for key, volumes in needed.items():
+        start = store.resume_point(key, sorted(volumes))
+        stored += start is None
+        examples += 0 if start is None else max(volumes) - start
+        tables += sum(store.table(key, evaluation, volume) is None for volume in volumes if volume)
+    return Work(len(needed), stored, examples, tables)
+
+
+def _time(work: Work, material: plans.Material, trial: TrialSpec) -> str:
+    """How long that takes here, from the model's size and a matrix product timed now."""
+    from likra_ray.heads import base as bases
+
+    parameters = bases.parameter_count(bases.resolve(material.base))
+    if parameters is None:
+        return "time: not known here, the base's weights are not on this machine"
+    characters = [len(question.prompt) + sum(len(o.text) for o in question.options) for question in material.evaluate]
+    taught = [len(question.prompt) + len(question.correct.text) for question in material.train[:500]]
+    # About 4 characters a token (English, BPE vocabularies of 32,000 to 150,000); 2 FLOP a parameter and token forward,
+    # as much again for the gradient of the activations: the frozen base needs none for its weights.
+    tokens_scored = work.tables * sum(characters) / 4
+    tokens_trained = work.examples * float(np.mean(taught)) / 4
+    flop = 2 * parameters * (tokens_scored + 2 * tokens_trained)
+    if trial.resources.gpus:
+        return f"time: {flop / 1e15:.2f} PFLOP in all, to be divided by what your GPUs reach"
+    minutes = flop / (_rate() * REACHED) / 60
+    return f"time: about {minutes:.1f} minutes on this machine for {flop / 1e12:.1f} TFLOP, start-up not counted"
+
+
+def _rate() -> float:
+    """fp32 FLOP per second of this machine's matrix product."""
+    a = np.ones((1024, 1024), dtype=np.float32)
+    a @ a
+    began = time.perf_counter()
+    for _ in range(5):
+        a @ a
+    return 5 * 2 * 1024**3 / (time.perf_counter() - began)

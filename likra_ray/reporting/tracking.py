@@ -1,0 +1,253 @@
+"""Takes what a sweep wrote to disk, mirrors it in MLflow: a parent run per sweep, a child per trial.
+
+The driver of a sweep is the one writer. Runs are found again by their tags, so that every call may be repeated: a
+resumed sweep goes on in the same runs, and a lost database is filled again from the files. The only importer of mlflow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import likra_ray
+from likra_ray.errors import InputError
+from likra_ray.records import CriticalPhase, TrialResult
+from likra_ray.reporting import stores
+from likra_ray.reporting.points import Point, trial_points
+from likra_ray.reporting.provenance import provenance, without_secret
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+__all__ = ["Mirror", "Status", "provenance", "without_secret"]
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+SWEEP, KIND, TRIAL = "likra_ray.sweep", "likra_ray.kind", "likra_ray.trial"
+REASON, MIRRORED, NOT_FINITE = "likra_ray.reason", "likra_ray.mirrored", "likra_ray.not_finite"
+CHANGED = "likra_ray.changed."
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
+
+METRICS_PER_CALL, ENTRIES_PER_CALL = 1000, 100
+"""MLflow's limits on one log_batch: metrics; params or tags."""
+PARAM_LENGTH, TAG_LENGTH = 6000, 8000
+"""MLflow's limits on the text of a param and of a tag, in characters."""
+
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+"""Unless the environment says otherwise: no call to the outside, no address (with its password) on the screen."""
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""While a store is opened: a wrong address is told within seconds. Later, MLflow's own patience holds."""
+
+T = TypeVar("T")
+
+
+class Mirror:
+    """One experiment of one MLflow store, open for writing."""
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        """Open or make the experiment, once, before anything runs in parallel; a deleted one is restored.
+
+        uri: whatever MLflow takes. Artifacts of a SQLite store lie beside its file (stores.artifact_folder).
+        Raises InputError, within seconds, where the store cannot be reached or written.
+        """
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
+        from sqlalchemy.exc import SQLAlchemyError
+
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # that tables are made is no news
+        try:
+            with stores.environment(IMPATIENT):
+                self._client = MlflowClient(stores.answering(uri))
+                self._experiment = _open_experiment(self._client, experiment, stores.artifact_folder(uri, experiment))
+        except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
+            why = stores.reason(error, uri)
+            allowed = f"an MLflow store that answers, as sqlite:///mlflow.db or http://host:5000 ({why})"
+            shown = without_secret(uri)
+            raise InputError(where="command line", field="--tracking-uri", value=shown, allowed=allowed) from None
+
+    def start_sweep(
+        self,
+        *,
+        sweep: str,
+        run_name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        spec_yaml: str,
+        description: str,
+    ) -> str:
+        """The parent run of a sweep, running; returns its id. The same run however often it is called.
+
+        sweep: what the run is found by. A param that has another value than before keeps it, as MLflow's are
+        immutable, and the new value stands in the tag likra_ray.changed.<param>.
+        """
+        found = [run for run in self._search(f"tags.`{KIND}` = 'sweep'") if run.data.tags.get(SWEEP) == sweep]
+        all_tags = {**tags, SWEEP: sweep, KIND: "sweep", NOTE: description}
+        run_id = self._start(found, run_name, params, all_tags)
+        self._upload(run_id, {"sweep.yaml": spec_yaml.encode()})
+        return run_id
+
+    def start_trial(
+        self, *, parent: str, key: str, name: str, params: Mapping[str, object], tags: Mapping[str, str]
+    ) -> str:
+        """The child run of a trial, running; returns its id. Found by its parent and key."""
+        found = [run for run in self._children(parent) if run.data.tags.get(TRIAL) == key]
+        return self._start(found, name, params, {**tags, PARENT: parent, TRIAL: key, KIND: "trial"})
+
+    def finish_trial(self, run_id: str, result: TrialResult, artifacts: Mapping[str, bytes]) -> None:
+        """End a trial's run: its metrics at step = volume, its critical phases, its files; FAILED with the reason.
+
+        What is not finite is left out, since MLflow has no honest way to show it, and counted in a tag. The tag
+        likra_ray.mirrored comes last: with it in place a repeated call writes nothing.
+        """
+        run = self._client.get_run(run_id)
+        digest = _digest(result, artifacts)
+        if run.data.tags.get(MIRRORED) != digest:
+            self._upload(run_id, artifacts)
+            dropped = self._log_points(run, trial_points(result))
+            tags = {f"phase/{arm}": _verdict(phase) for arm, phase in result.phase.items()}
+            if result.reason is not None:
+                tags[REASON] = result.reason
+            elif REASON in run.data.tags:
+                self._client.delete_tag(run_id, REASON)
+            self._log(run_id, tags={**tags, NOT_FINITE: str(dropped)})
+            self._log(run_id, tags={MIRRORED: digest})
+        self._end(run, "FAILED" if result.status == "failed" else "FINISHED")
+
+    def finish_sweep(
+        self,
+        run_id: str,
+        *,
+        status: Status,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        artifacts: Mapping[str, bytes],
+    ) -> None:
+        """End a sweep's run; what is not finite among the metrics is left out and counted."""
+        run = self._client.get_run(run_id)
+        self._upload(run_id, artifacts)
+        dropped = self._log_points(run, [Point(name, float(value), 0) for name, value in metrics.items()])
+        self._log(run_id, tags={**tags, NOT_FINITE: str(dropped)})
+        self._end(run, status)
+
+    def close_stale(self, parent: str, status: Status = "KILLED") -> int:
+        """End the children a killed driver left running; returns how many."""
+        stale = [run for run in self._children(parent) if run.info.status == "RUNNING"]
+        for run in stale:
+            self._end(run, status)
+        return len(stale)
+
+    def _children(self, parent: str) -> list[Run]:
+        return self._search(f"tags.`{PARENT}` = '{parent}'")
+
+    def _search(self, text: str) -> list[Run]:
+        """Every run of the experiment that a filter names, the oldest first."""
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment], text, order_by=["attributes.start_time ASC"], page_token=token
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    def _start(self, found: Sequence[Run], name: str, params: Mapping[str, object], tags: Mapping[str, str]) -> str:
+        """Set the first of the runs found, or a new one, running with these params and tags."""
+        run = found[0] if found else self._client.create_run(self._experiment, tags=_cut(tags), run_name=name)
+        run_id: str = run.info.run_id
+        shown = {key: _text(value)[:PARAM_LENGTH] for key, value in params.items()}
+        known = run.data.params
+        if found:
+            changed = {CHANGED + key: text for key, text in shown.items() if known.get(key, text) != text}
+            for tag in run.data.tags:
+                if tag.startswith(CHANGED) and tag not in changed:
+                    self._client.delete_tag(run_id, tag)
+            self._log(run_id, tags={**tags, **changed})
+            self._client.update_run(run_id, status="RUNNING")
+        self._log(run_id, params={key: text for key, text in shown.items() if key not in known})
+        return run_id
+
+    def _log(self, run_id: str, *, params: Mapping[str, str] = {}, tags: Mapping[str, str] = {}) -> None:  # noqa: B006
+        from mlflow.entities import Param, RunTag
+
+        for chunk in _chunks([Param(key, text) for key, text in params.items()], ENTRIES_PER_CALL):
+            self._client.log_batch(run_id, params=chunk)
+        for some in _chunks([RunTag(key, text) for key, text in _cut(tags).items()], ENTRIES_PER_CALL):
+            self._client.log_batch(run_id, tags=some)
+
+    def _log_points(self, run: Run, points: Sequence[Point]) -> int:
+        """Log the finite points not yet there, with one timestamp for all; returns how many are not finite."""
+        from mlflow.entities import Metric
+
+        finite = [point for point in points if math.isfinite(point.value)]
+        there: dict[tuple[str, int], float] = {}
+        for name in {point.name for point in finite} & set(run.data.metrics):
+            history = self._client.get_metric_history(run.info.run_id, name)
+            there |= {(name, old.step): old.value for old in sorted(history, key=lambda old: old.timestamp)}
+        fresh = [point for point in finite if there.get((point.name, point.step)) != point.value]
+        now = int(time.time() * 1000)
+        for chunk in _chunks([Metric(name, value, now, step) for name, value, step in fresh], METRICS_PER_CALL):
+            self._client.log_batch(run.info.run_id, metrics=chunk)
+        return len(points) - len(finite)
+
+    def _upload(self, run_id: str, artifacts: Mapping[str, bytes]) -> None:
+        """Files by their path below the run's artifacts; a file of that name is replaced."""
+        if not artifacts:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in artifacts.items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            self._client.log_artifacts(run_id, folder)
+
+    def _end(self, run: Run, status: Status) -> None:
+        if run.info.status != status:
+            self._client.set_terminated(run.info.run_id, status)
+
+
+def _open_experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    """Its id; made, restored or found, and proved writable."""
+    found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    experiment: str = client.create_experiment(name, artifacts) if found is None else found.experiment_id
+    client.set_experiment_tag(experiment, "likra_ray.version", likra_ray.__version__)
+    return experiment
+
+
+def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _cut(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: text[:TAG_LENGTH] for key, text in tags.items()}
+
+
+def _text(value: object) -> str:
+    """A param as the spec's YAML would have it."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _verdict(phase: CriticalPhase) -> str:
+    return f"{'found' if phase.found else 'none'}: {phase.reason}"
+
+
+def _digest(result: TrialResult, artifacts: Mapping[str, bytes]) -> str:
+    """Changes with anything that is mirrored of a trial."""
+    whole = hashlib.sha256(result.to_json().encode())
+    for name, data in sorted(artifacts.items()):
+        whole.update(name.encode() + hashlib.sha256(data).digest())
+    return whole.hexdigest()[:16]

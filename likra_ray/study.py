@@ -1,0 +1,175 @@
+"""Optuna's side of a sweep: its space, sampler, storage, and what is told to it for free. No Ray here.
+
+A *point* is what the spec searches ({"negatives": 256, ...}); *params* are the same as Optuna samples it: volumes
+that double are the parameter log2_negatives, so that their order and distance are known to the surrogate.
+
+One head that passed n = 64 ... 512 has measured the same configuration at every smaller volume; `observe` gives
+those to the study as finished trials, so that one head teaches the surrogate its whole curve.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+
+from likra_ray.analysis.objectives import objective_value
+from likra_ray.records import TrialResult
+from likra_ray.settings import values
+from likra_ray.spec import Range, SweepSpec
+
+OBSERVED = "likra_ray.observed_in"
+"""User attribute of a finished Optuna trial that was not run: the trial whose head passed this volume."""
+
+ASKS = 32
+"""Times the sampler is asked before a new point is drawn without it."""
+
+LOG2 = "log2_"
+"""What a parameter's name begins with where Optuna samples the logarithm."""
+
+
+def distributions(sweep: SweepSpec) -> dict[str, BaseDistribution]:
+    """Each searched field as Optuna samples it, by parameter."""
+    found: dict[str, BaseDistribution] = {}
+    for field, dimension in sweep.search.items():
+        axis = values(field, dimension, sweep.trial.volumes)
+        if axis is None:
+            assert isinstance(dimension, Range)
+            found[field] = FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+        elif field in ("negatives", "positives") and len(axis) > 1 and _doubles(axis):
+            found[LOG2 + field] = FloatDistribution(math.log2(axis[0]), math.log2(axis[-1]), step=1)
+        elif isinstance(dimension, Range) and dimension.step is not None:
+            found[field] = FloatDistribution(dimension.low, dimension.high, step=dimension.step)
+        else:
+            found[field] = CategoricalDistribution(axis)
+    return found
+
+
+def _doubles(axis: Sequence[int]) -> bool:
+    return all(after == 2 * before for before, after in zip(axis, axis[1:], strict=False))
+
+
+def point(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What the spec calls a set of Optuna's parameters."""
+    return {
+        name.removeprefix(LOG2): round(2**value) if name.startswith(LOG2) else value for name, value in params.items()
+    }
+
+
+def params(sweep: SweepSpec, point: Mapping[str, Any]) -> dict[str, Any]:
+    """What Optuna calls a point."""
+    space = distributions(sweep)
+    return {LOG2 + field if LOG2 + field in space else field:
+            math.log2(value) if LOG2 + field in space else value for field, value in point.items()}  # fmt: skip
+
+
+def sampler(sweep: SweepSpec) -> optuna.samplers.BaseSampler:
+    """The sampler the spec names, seeded."""
+    seed = sweep.sampler_seed
+    if sweep.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    if sweep.sampler == "qmc":
+        return optuna.samplers.QMCSampler(seed=seed, scramble=True)
+    if sweep.sampler == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed)
+    if sweep.sampler == "grid":
+        points = {field: values(field, axis, sweep.trial.volumes) or [] for field, axis in sweep.search.items()}
+        grid = {name: [params(sweep, {field: value})[name] for value in points[field]]
+                for field in points for name in params(sweep, {field: points[field][0]})}  # fmt: skip
+        return optuna.samplers.GridSampler(grid, seed=seed)
+    return optuna.samplers.TPESampler(seed=seed)
+
+
+def storage(url: str) -> optuna.storages.RDBStorage:
+    """Where the study lies; its one writer is the driver."""
+    return optuna.storages.RDBStorage(url)
+
+
+def open_study(sweep: SweepSpec, url: str) -> optuna.Study:
+    """The sweep's study, made or loaded; points a dead driver left running are put back at the front of the queue."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    better: list[Literal["maximize", "minimize"]] = [
+        "maximize" if mode == "max" else "minimize" for mode in sweep.objective.values()
+    ]
+    study = optuna.create_study(
+        storage=storage(url), study_name=sweep.name, sampler=sampler(sweep), directions=better, load_if_exists=True
+    )
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        if trial.params:
+            study.enqueue_trial(trial.params)
+    return study
+
+
+def ask_new(study: optuna.Study, sweep: SweepSpec) -> optuna.Trial | None:
+    """A point nobody has measured or is measuring, as a running trial; None where none is left.
+
+    The sampler is asked first; where it insists on known points of a finite space, a random new one is taken. What a
+    longer head has passed, or will pass, is known.
+    """
+    space = distributions(sweep)
+    for _ in range(ASKS):
+        trial = study.ask(space)
+        if not _known(study, sweep, trial):
+            return trial
+        study.tell(trial, state=TrialState.FAIL)
+    left = [candidate for candidate in _grid(sweep) if not _known(study, sweep, None, candidate)]
+    if not left:
+        return None
+    chosen = left[int(np.random.default_rng([sweep.sampler_seed, len(study.trials)]).integers(len(left)))]
+    study.enqueue_trial(params(sweep, chosen))
+    return study.ask(space)
+
+
+def _grid(sweep: SweepSpec) -> list[dict[str, Any]]:
+    """Every point of a finite space; [] where an axis is continuous."""
+    axes = {field: values(field, dimension, sweep.trial.volumes) for field, dimension in sweep.search.items()}
+    if any(axis is None for axis in axes.values()):
+        return []
+    return [dict(zip(axes, place, strict=True)) for place in itertools.product(*(axis or [] for axis in axes.values()))]
+
+
+def _known(
+    study: optuna.Study, sweep: SweepSpec, asked: optuna.Trial | None, candidate: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether another trial, finished or running, measures this point, itself or on the way to a larger volume."""
+    wanted = point(asked.params) if asked is not None else dict(candidate or {})
+    for other in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
+        if asked is not None and other.number == asked.number:
+            continue
+        there = point(other.params)
+        same = all(there.get(field) == value for field, value in wanted.items() if field != "negatives")
+        if same and there.get("negatives", 0) >= wanted.get("negatives", 0):
+            return True
+    return False
+
+
+def observe(study: optuna.Study, sweep: SweepSpec, result: TrialResult) -> int:
+    """Tell the study every smaller volume a finished trial passed; returns how many."""
+    dimension = sweep.search.get("negatives")
+    if dimension is None:
+        return 0
+    space = distributions(sweep)
+    known = {(trial.user_attrs.get(OBSERVED), point(trial.params).get("negatives")) for trial in study.trials}
+    told = 0
+    for volume in values("negatives", dimension, sweep.trial.volumes) or []:
+        if volume >= result.sampled["negatives"] or (result.key, volume) in known:
+            continue
+        found = [objective_value(result, metric, volume) for metric in sweep.objective]
+        if all(math.isfinite(value) for value in found):
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params=params(sweep, {**result.sampled, "negatives": volume}),
+                    distributions=space,
+                    values=found,
+                    user_attrs={OBSERVED: result.key},
+                )
+            )
+            told += 1
+    return told

@@ -1,0 +1,27 @@
+"""Fixtures of more than one folder. Heavy packages are imported where a test asks for them, not here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from likra_ray.heads.base import LoadedBase
+
+
+@pytest.fixture(scope="session")
+def tiny() -> LoadedBase:
+    """The random base, shared by all tests: put no adapter on it, those that do load one of their own."""
+    from likra_ray.heads import base
+
+    return base.load(base.resolve(base.RANDOM_TINY))
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder for one test, so that what it converts is not found by others."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("LIKRA_CACHE", str(folder))
+    return folder

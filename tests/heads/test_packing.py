@@ -1,0 +1,144 @@
+"""A packed row is every path alone: its log-probs, its gradients, and its mask drawn by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from likra_ray.heads import adapters
+from likra_ray.heads.packing import Tree, pack, token_logprobs
+from small import fresh
+
+CPU = torch.device("cpu")
+PREFIX = tuple(b"Q: 2+2?\nA: 4\n\n")
+TREES = (
+    Tree(tuple(b"Q: capital of France?\nA:"), (tuple(b" Paris"), tuple(b" L"), tuple(b" Clermont-Ferrand")), (24, 24, 24)),
+    Tree((5,), ((6, 7), (250,)), (1, 1)),
+    Tree(tuple(b"trunk"), (tuple(b" merges"), tuple(b" m")), (3, 6)),
+    Tree(tuple(b"no branch at all"), (), ()),
+    Tree((9,), (tuple(range(40, 90)),), (30,)),
+)
+
+
+def alone(model: Any, prefix: tuple[int, ...], path: tuple[int, ...], scored_from: int) -> torch.Tensor:
+    """Log p of a path's scored tokens, the whole text in one pass of its own."""
+    tokens = torch.tensor([(*prefix, *path)])
+    logprobs = torch.log_softmax(model(input_ids=tokens, use_cache=False).logits[0].float(), dim=-1)
+    first = len(prefix) + scored_from
+    return logprobs[torch.arange(first - 1, tokens.shape[1] - 1), tokens[0, first:]]
+
+
+def paths(trees: tuple[Tree, ...]) -> list[tuple[tuple[int, ...], int]]:
+    return [
+        ((*tree.trunk, *branch), scored_from)
+        for tree in trees
+        for branch, scored_from in zip(tree.branches, tree.scored_from, strict=True)
+    ]
+
+
+def cache_of(model: Any, prefix: tuple[int, ...]) -> Any:
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    model(input_ids=torch.tensor([prefix]), past_key_values=cache, use_cache=True)
+    return cache
+
+
+@pytest.mark.parametrize("prefix", [(), PREFIX], ids=["no prefix", "prefix"])
+@pytest.mark.parametrize("chosen", [(0,), (1,), (2, 0), (3, 1), (4, 2, 1, 0, 3)], ids=str)
+def test_packed_is_each_path_alone(tiny: Any, prefix: tuple[int, ...], chosen: tuple[int, ...]) -> None:
+    trees = tuple(TREES[i] for i in chosen)
+    row = pack(trees, prefix=len(prefix))
+    with torch.no_grad():
+        found = token_logprobs(tiny.model, row, device=CPU, cache=cache_of(tiny.model, prefix) if prefix else None)
+        expected = [alone(tiny.model, prefix, path, scored_from) for path, scored_from in paths(trees)]
+    assert found.dtype == torch.float32
+    assert row.paths == len(expected)
+    for number, one in enumerate(expected):
+        torch.testing.assert_close(found[row.path == number], one, rtol=0, atol=1e-5)
+
+
+def test_a_cache_cropped_after_a_row_serves_the_next(tiny: Any) -> None:
+    cache = cache_of(tiny.model, PREFIX)
+    found = []
+    with torch.no_grad():
+        for _ in range(2):
+            row = pack(TREES[:3], prefix=len(PREFIX))
+            found.append(token_logprobs(tiny.model, row, device=CPU, cache=cache))
+            cache.crop(-row.tokens.shape[1])
+            assert cache.get_seq_length() == len(PREFIX)
+    assert torch.equal(*found)
+
+
+def test_gradient_of_a_row_is_the_sum_over_its_paths() -> None:
+    model = adapters.attach(fresh().model, rank=4, alpha=8, targets=("q_proj", "down_proj"), seed=0)
+    chosen = adapters.choose(model, "positive")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in chosen:  # with B zero, A would have no gradient
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+
+    def gradients(loss: torch.Tensor) -> torch.Tensor:
+        return torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss, chosen)]).double()
+
+    packed = gradients(token_logprobs(model, pack(TREES), device=CPU).sum())
+    apart = [gradients(alone(model, (), path, scored_from).sum()) for path, scored_from in paths(TREES)]
+    assert len(apart) == 8
+    assert float((packed - sum(apart)).norm() / packed.norm()) < 1e-6
+
+
+def test_mask_positions_and_targets_of_a_case_drawn_by_hand() -> None:
+    row = pack([Tree((1, 2), ((3, 4), (5,)), (2, 2)), Tree((6,), ((7,),), (1,))], prefix=2)
+    assert row.tokens.tolist() == [[1, 2, 3, 4, 5, 6, 7]]
+    assert row.positions.tolist() == [[2, 3, 4, 5, 4, 2, 3]]
+    drawn = """
+        xx x......
+        xx xx.....
+        xx xxx....
+        xx xxxx...
+        xx xx..x..
+        xx .....x.
+        xx .....xx
+    """.split("\n")[1:-1]
+    seen = ["".join(".x"[int(cell)] for cell in line) for line in row.visible[0, 0]]
+    assert seen == [line.replace(" ", "") for line in drawn]
+    assert row.visible.shape == (1, 1, 7, 9)
+    assert row.visible.dtype == torch.bool
+    # 3 and 5 are both predicted by the end of the trunk, 4 by 3, 7 by 6.
+    assert row.predicting.tolist() == [1, 2, 5]
+    assert row.source.tolist() == [0, 1, 0, 2]
+    assert row.target.tolist() == [3, 4, 5, 7]
+    assert row.path.tolist() == [0, 0, 1, 2]
+    assert row.paths == 3
+
+
+def test_scoring_may_begin_inside_the_trunk() -> None:
+    row = pack([Tree((1, 2, 3), ((4,), (5, 6)), (2, 1))])
+    assert row.target.tolist() == [3, 4, 2, 3, 5, 6]
+    assert row.predicting.tolist() == [0, 1, 2, 4]
+    assert row.path.tolist() == [0, 0, 1, 1, 1, 1]
+
+
+def test_size_is_the_tokens_in_a_row() -> None:
+    for tree in TREES:
+        assert tree.size == len(tree.trunk) + sum(len(branch) for branch in tree.branches)
+    assert pack(TREES).tokens.shape[1] == sum(tree.size for tree in TREES)
+
+
+@pytest.mark.parametrize(
+    ("trees", "message"),
+    [
+        ([], "nothing to score"),
+        ([Tree((1, 2), (), ())], "nothing to score"),
+        ([Tree((1,), ((2,),), (1,)), Tree((1, 2), ((3,),), (0,))], "tree 1: scored_from 0 of 3 tokens"),
+        ([Tree((1, 2), ((3,),), (3,))], "tree 0: scored_from 3 of 3 tokens"),
+        ([Tree((), ((3,),), (0,))], "tree 0: scored_from 0 of 1 tokens"),
+        ([Tree((1,), ((2,),), (-1,))], "tree 0: scored_from -1 of 2 tokens"),
+        ([Tree((1,), ((2,), (3,)), (1,))], "shorter"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(trees: list[Tree], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pack(trees)
