@@ -18,7 +18,7 @@ PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def artifact_folder(uri: str, experiment: str) -> str | None:
-    """``mlartifacts/<experiment>`` beside a SQLite store's file, as an absolute file URI; None: the store's own default.
+    """File URI of ``mlartifacts/<experiment>`` beside a SQLite store's file; None: the store's own default.
 
     MLflow's default would be ./mlruns of whoever runs first: with the database elsewhere, the two would part. An
     absolute address is what MLflow makes of any local one; a moved folder is mirrored again from the files. Servers

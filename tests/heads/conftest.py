@@ -17,8 +17,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def global_random_state_is_left_alone() -> Iterator[None]:
-    """Nothing in the heads draws from, or seeds, the global generator."""
-    before = torch.random.get_rng_state()
-    yield
-    assert torch.equal(torch.random.get_rng_state(), before)
+def own_random_state() -> Iterator[None]:
+    """What a test seeds is not what the next one finds."""
+    with torch.random.fork_rng(devices=[]):
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Any
 
@@ -86,3 +87,93 @@ def test_score_is_the_definition(tiny: Any, name: str, count: int) -> None:
     for row_tokens in (16, 64, 512):
         found = score(model, tiny.tokenizer, lopsided(), shots=shots()[:count], row_tokens=row_tokens)
         assert_same(found, expected)
+
+
+def test_columns_say_what_was_scored(tiny: Any) -> None:
+    table = score(tiny.model, tiny.tokenizer, lopsided())
+    options = [(index, option) for index, one in enumerate(lopsided()) for option in one.options]
+    assert table.question_ids == ("two", "six", "greek", "smile", "same")
+    assert table.question.tolist() == [index for index, _ in options]
+    assert [KINDS[kind] for kind in table.kind] == [option.kind for _, option in options]
+    assert table.characters.tolist() == [len(option.text) for _, option in options]
+    assert table.bytes.tolist() == [len(option.text.encode()) for _, option in options]
+    assert table.tokens.tolist() == [len(option.text.encode()) + 1 for _, option in options], "bytes and the space"
+    alpha, smile = (next(i for i, (_, o) in enumerate(options) if o.text == text) for text in ("Αθήνα", "🙂"))
+    assert (table.characters[alpha], table.bytes[alpha], table.tokens[alpha]) == (5, 10, 11)
+    assert (table.characters[smile], table.bytes[smile], table.tokens[smile]) == (1, 4, 5)
+    assert table.logprob.dtype == np.float64
+    assert (table.logprob < 0).all()
+
+
+def test_untrained_model_scores_every_byte_alike(tiny: Any) -> None:
+    """Weights near zero: some log 257 nats a token, so sums are sums over the answer's tokens and no others."""
+    table = score(tiny.model, tiny.tokenizer, lopsided(), shots=shots())
+    np.testing.assert_allclose(table.logprob / table.tokens, -np.log(257), atol=0.5)
+
+
+@pytest.mark.parametrize("order", [(4, 3, 2, 1, 0), (2, 0, 4, 1, 3), (3,), (1, 1)], ids=str)
+def test_a_questions_scores_do_not_depend_on_the_others(tiny: Any, order: tuple[int, ...]) -> None:
+    whole = score(random_model("llama"), tiny.tokenizer, lopsided(), shots=shots())
+    found = score(random_model("llama"), tiny.tokenizer, [lopsided()[i] for i in order], shots=shots())
+    expected = np.concatenate([whole.logprob[whole.question == i] for i in order])
+    np.testing.assert_allclose(found.logprob, expected, rtol=0, atol=TOLERANCE)
+    assert found.question_ids == tuple(lopsided()[i].id for i in order)
+
+
+@pytest.mark.parametrize("one", lopsided(), ids=lambda one: str(one.id))
+@pytest.mark.parametrize("count", [0, 2])
+def test_one_question_alone(tiny: Any, one: Question, count: int) -> None:
+    model = random_model("qwen3")
+    expected = score_naive(model, tiny.tokenizer, [one], shots=shots()[:count])
+    assert_same(score(model, tiny.tokenizer, [one], shots=shots()[:count]), expected)
+
+
+def test_options_that_begin_one_another(tiny: Any) -> None:
+    """One answer is another's beginning, two questions have the same prompt, one option stands twice."""
+    questions = [
+        question("a", "Q:", ("x", "correct"), ("xy", "far"), ("xyz", "far"), ("x", "near_miss")),
+        question("b", "Q:", ("xy", "correct"), ("z", "far")),
+        question("c", "Q", (": x", "correct"), ("y", "far")),
+    ]
+    model = random_model("mistral")
+    found = score(model, tiny.tokenizer, questions, row_tokens=32)
+    assert_same(found, score_naive(model, tiny.tokenizer, questions))
+    assert found.logprob[0] == pytest.approx(found.logprob[3], abs=1e-5)
+
+
+def test_shots_are_solved_and_shared(tiny: Any) -> None:
+    assert solved(()) == ""
+    assert solved(shots()[:2]) == "Q: capital of France?\nA: Paris\n\nQ: symbol of gold?\nA: Au\n\n"
+    forest = plant(tiny.tokenizer, lopsided(), shots())
+    assert tiny.tokenizer.decode(forest.prefix) == solved(shots()), "all of it, and nothing of a question"
+    assert forest.tokens.tolist() == plant(tiny.tokenizer, lopsided()).tokens.tolist()
+
+
+def test_no_questions_are_refused(tiny: Any) -> None:
+    with pytest.raises(ValueError, match="no questions to score"):
+        score(tiny.model, tiny.tokenizer, [])
+
+
+@pytest.mark.parametrize("scorer", [functools.partial(score, row_tokens=16), score_naive], ids=["rows", "naive"])
+def test_a_score_that_is_no_number_names_its_question(tiny: Any, scorer: Any) -> None:
+    """The embedding of one byte is poisoned: where every question has its row, only the one that reads it fails."""
+    model = copy.deepcopy(tiny.model)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[tiny.tokenizer("@")["input_ids"]] = float("nan")
+    questions = [*lopsided(), question("poisoned", "Q: a@b?", ("yes", "correct"), ("no", "far"))]
+    with pytest.raises(ValueError, match="not finite for 2 of 20 options, first in question 'poisoned'"):
+        scorer(model, tiny.tokenizer, questions)
+
+
+def test_a_table_survives_arrow(tiny: Any) -> None:
+    table = score(tiny.model, tiny.tokenizer, lopsided(), shots=shots()[:1])
+    back = ScoreTable.from_arrow(table.to_arrow())
+    assert_same(back, table, tolerance=0)
+    for column in ("question", "kind", "logprob", "tokens", "characters", "bytes"):
+        assert getattr(back, column).dtype == getattr(table, column).dtype, column
+
+
+def test_training_flag_and_gradients_are_left_alone(tiny: Any) -> None:
+    score(tiny.model, tiny.tokenizer, lopsided()[:1])
+    assert not tiny.model.training
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in tiny.model.parameters())
