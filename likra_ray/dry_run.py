@@ -39,7 +39,7 @@ class Work(NamedTuple):
 
 
 def describe(settings: Settings, storage: Storage, screen: Console) -> None:
-    """Print it. Raises InputError as a sweep would; a source that cannot be reached from here is named, not an error."""
+    """Print it. Raises InputError as a sweep would; a source out of reach is named, not an error."""
     sweep = settings.sweep
     table = Table("field", "value", "origin", title=f"{sweep.name}: every value", title_justify="left")
     for field, value in resolved(sweep).items():
@@ -53,8 +53,8 @@ def describe(settings: Settings, storage: Storage, screen: Console) -> None:
         return
     options = sum(len(question.options) for question in material.evaluate)
     screen.print(
-        f"questions: {len(material.train)} to train on, {len(material.evaluate)} with {options} options to evaluate on, "
-        f"{len(material.shots)} solved examples before each, {len(material.left_out)} left out",
+        f"questions: {len(material.train)} to train on, {len(material.evaluate)} with {options} options to evaluate "
+        f"on, {len(material.shots)} solved examples before each, {len(material.left_out)} left out",
         highlight=False,
     )
     points, exact = _points(sweep)

@@ -10,9 +10,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from likra_ray import results
+from likra_ray import plan, results
 from likra_ray.analysis import findings
 from likra_ray.analysis.findings import Finding
 from likra_ray.errors import InputError
@@ -20,7 +20,7 @@ from likra_ray.plan import Material
 from likra_ray.records import TrialResult
 from likra_ray.settings import resolved
 from likra_ray.spec import SweepSpec, TrialSpec
-from likra_ray.storage import Storage, cache_folder
+from likra_ray.storage import Storage, absolute, cache_folder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 MAY_CHANGE = ("budget",)
 """Fields of a sweep that --resume may change."""
+
+ENDED: dict[str, Literal["FINISHED", "FAILED", "KILLED"]] = {
+    "interrupted": "KILLED",
+    "done": "FINISHED",
+    "failed": "FAILED",
+}
+"""MLflow's word for how a sweep ended."""
 
 
 class Ledger:
@@ -180,7 +187,7 @@ class Ledger:
             self.storage.write(f"{self.sweep.name}/{name}", data)
         artifacts["sweep.json"] = self._json()
         self._mirror.close_stale(self._record["mlflow_run"], "KILLED")
-        ended = {"interrupted": "KILLED", "done": "FINISHED", "failed": "FAILED"}[status]
+        ended = ENDED[status]
         self._mirror.finish_sweep(
             self._record["mlflow_run"], status=ended, metrics=metrics, tags=tags, artifacts=artifacts
         )
@@ -195,7 +202,7 @@ class Ledger:
             findings=found,
             results=self.results,
             headline=findings.headline(found) if found else 0,
-            objective=self.sweep.objective,
+            objective={str(metric): str(mode) for metric, mode in self.sweep.objective.items()},
             locations={
                 "files": folder,
                 "MLflow": f"mlflow ui --backend-store-uri {self._record.get('tracking_uri')}",
@@ -243,6 +250,16 @@ def open_ledger(storage: Storage, sweep: SweepSpec, material: Material, *, resum
             allowed="--resume to finish it, or another name or --output",
         )
     return book
+
+
+def load_sweep(name: str, output: str = "results") -> Ledger:
+    """A sweep's ledger, for reading: `results`, `findings()`, `summary()`. Raises InputError where there is none."""
+    storage = Storage(absolute(output))
+    if not storage.exists(f"{name}/sweep.json"):
+        there = [folder for folder in storage.names(".") if storage.exists(f"{folder}/sweep.json")]
+        raise InputError(where=storage.root, field="sweep", value=name, allowed=f"one of {there}")
+    record = json.loads(storage.read(f"{name}/sweep.json"))
+    return Ledger(storage, SweepSpec.model_validate(record["spec"]), plan.read(storage, record["material"]), record)
 
 
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any] | None:

@@ -167,14 +167,14 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
     from ray.tune.integration.ray_train import TuneReportCallback
 
     from likra_ray.analysis.objectives import objective_value
-    from likra_ray.trial import run_trial
+    from likra_ray.trial import perform
 
     sweep = SweepSpec.model_validate(context["sweep"])
     storage = Storage(context["root"])
     point = studies.point(params)
     trial = sweep.trial_spec(point)
     try:
-        result = run_trial(
+        result = perform(
             trial,
             storage=storage,
             sweep=sweep.name,

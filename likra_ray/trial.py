@@ -3,7 +3,7 @@
     python -m likra_ray.trial search_spaces/quickstart.yaml --set trial.near_miss_share=0.5
     python -m likra_ray.trial search_spaces/smoke.yaml                       CPU, under a minute
 
-`run_trial` reads like a sequential program, but `work`, right under it, runs in the trial's Ray Train workers, one
+`perform` reads like a sequential program, but `work`, right under it, runs in the trial's Ray Train workers, one
 process per worker, and only plain values and paths go between them.
 """
 
@@ -26,14 +26,33 @@ from likra_ray.errors import InputError
 from likra_ray.heads.orders import HeadOrder
 from likra_ray.heads.store import HeadStore
 from likra_ray.records import TrialResult
-from likra_ray.spec import TrialSpec
+from likra_ray.spec import SweepSpec, TrialSpec
 from likra_ray.storage import Storage, absolute
 
 LEASES = "likra_ray-head-leases"
 """Name of the actor that knows which head is being made by whom."""
 
 
-def run_trial(
+def run_trial(sweep: SweepSpec, point: Mapping[str, Any] | None = None, *, output: str = console.OUTPUT) -> TrialResult:
+    """Run one trial of a sweep on the running Ray cluster, or on this machine; a finished one is read.
+
+    point: values of searched fields; those it lacks keep the trial's own. Raises InputError before anything is used.
+    """
+    point = dict(point or {})
+    storage = Storage(absolute(output))
+    storage.check_writable()
+    trial = sweep.trial_spec(point)
+    material = plans.gather(sweep)
+    with console.ray_session(show_workers=True):
+        keep = leases()
+        result = perform(
+            trial, storage=storage, sweep=sweep.name, material=plans.write(material, storage), sampled=point
+        )
+        del keep
+    return result
+
+
+def perform(
     trial: TrialSpec,
     *,
     storage: Storage,
@@ -227,17 +246,8 @@ def main(
     """Run one trial, here and now, and print what it found."""
     with console.exit_codes():
         sweep = settings.load(space, set_).sweep
-        sampled = dict(sweep.start_from[0]) if sweep.start_from else {}
-        trial = sweep.trial_spec(sampled)
+        result = run_trial(sweep, sweep.start_from[0] if sweep.start_from else {}, output=output)
         storage = Storage(absolute(output))
-        storage.check_writable()
-        material = plans.gather(sweep)
-        with console.ray_session(show_workers=True):
-            keep = leases()
-            result = run_trial(
-                trial, storage=storage, sweep=sweep.name, material=plans.write(material, storage), sampled=sampled
-            )
-            del keep
         finding = results.finding(storage, [result])
         from likra_ray.reporting import summary
 

@@ -61,7 +61,14 @@ class TestFinishedSweep:
     def test_ends_well_and_says_what_it_found(self, finished: Finished) -> None:
         folder, ended = finished
         assert ended.returncode == 0, ended.stderr[-3000:]
-        for said in ("[driver] 3 of 3", "likra", "base_likra", "none found", "mlflow ui --backend-store-uri", "out/smoke"):
+        for said in (
+            "[driver] 3 of 3",
+            "likra",
+            "base_likra",
+            "none found",
+            "mlflow ui --backend-store-uri",
+            "out/smoke",
+        ):
             assert said in ended.stdout, said
 
     def test_records_every_trial(self, finished: Finished) -> None:
@@ -136,6 +143,18 @@ class TestFinishedSweep:
         assert ended.returncode == 0, ended.stderr[-3000:]
         [path] = (folder / "out/alone/trials").glob("*/result.json")
         assert TrialResult.from_json(path.read_text()).trained == {"positive": 0, "negative": 0}
+
+
+    def test_the_notebook_reads_it(self, finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+        folder, _ = finished
+        notebook = json.loads((ROOT / "notebooks/quickstart.ipynb").read_text())
+        names, *cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        assert names.startswith("NAME, OUTPUT = ")
+        scope: dict[str, object] = {"NAME": "smoke", "OUTPUT": str(folder / "out")}
+        for cell in cells:
+            exec(compile(cell, "quickstart.ipynb", "exec"), scope)
+        said = capsys.readouterr().out
+        assert "likra: CriticalPhase(found=False" in said and "best of " in said
 
 
 def test_ctrl_c_then_resume_finishes_the_rest(tmp_path: Path) -> None:

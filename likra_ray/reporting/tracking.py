@@ -120,8 +120,8 @@ class Mirror:
                 tags[REASON] = result.reason
             elif REASON in run.data.tags:
                 self._client.delete_tag(run_id, REASON)
-            self._log(run_id, tags={**tags, NOT_FINITE: str(dropped)})
-            self._log(run_id, tags={MIRRORED: digest})
+            self._log_tags(run_id, {**tags, NOT_FINITE: str(dropped)})
+            self._log_tags(run_id, {MIRRORED: digest})
         self._end(run, "FAILED" if result.status == "failed" else "FINISHED")
 
     def finish_sweep(
@@ -137,7 +137,7 @@ class Mirror:
         run = self._client.get_run(run_id)
         self._upload(run_id, artifacts)
         dropped = self._log_points(run, [Point(name, float(value), 0) for name, value in metrics.items()])
-        self._log(run_id, tags={**tags, NOT_FINITE: str(dropped)})
+        self._log_tags(run_id, {**tags, NOT_FINITE: str(dropped)})
         self._end(run, status)
 
     def close_stale(self, parent: str, status: Status = "KILLED") -> int:
@@ -174,18 +174,22 @@ class Mirror:
             for tag in run.data.tags:
                 if tag.startswith(CHANGED) and tag not in changed:
                     self._client.delete_tag(run_id, tag)
-            self._log(run_id, tags={**tags, **changed})
+            self._log_tags(run_id, {**tags, **changed})
             self._client.update_run(run_id, status="RUNNING")
-        self._log(run_id, params={key: text for key, text in shown.items() if key not in known})
+        self._log_params(run_id, {key: text for key, text in shown.items() if key not in known})
         return run_id
 
-    def _log(self, run_id: str, *, params: Mapping[str, str] = {}, tags: Mapping[str, str] = {}) -> None:  # noqa: B006
-        from mlflow.entities import Param, RunTag
+    def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
 
         for chunk in _chunks([Param(key, text) for key, text in params.items()], ENTRIES_PER_CALL):
             self._client.log_batch(run_id, params=chunk)
-        for some in _chunks([RunTag(key, text) for key, text in _cut(tags).items()], ENTRIES_PER_CALL):
-            self._client.log_batch(run_id, tags=some)
+
+    def _log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        for chunk in _chunks([RunTag(key, text) for key, text in _cut(tags).items()], ENTRIES_PER_CALL):
+            self._client.log_batch(run_id, tags=chunk)
 
     def _log_points(self, run: Run, points: Sequence[Point]) -> int:
         """Log the finite points not yet there, with one timestamp for all; returns how many are not finite."""

@@ -311,3 +311,22 @@ def test_a_key_is_described_once(tmp_path: Path) -> None:
     first = path.read_bytes()
     make(tmp_path, replace(order("positive", 0, 4), fields={"role": "changed"}))
     assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize("broken", ["save", "save_optimizer"])
+def test_a_run_broken_off_while_it_stores_goes_on_from_the_volume_before(
+    undisturbed: HeadStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    make(tmp_path, order("negative", 0, 8))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HeadStore, broken, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path, order("negative", *VOLUMES))
+    made = make(tmp_path, order("negative", *VOLUMES))
+    assert made.done.trained == {"negative-small": 24}
+    for volume in VOLUMES:
+        assert equal(made.store.load("negative-small", volume), undisturbed.load("negative-small", volume))

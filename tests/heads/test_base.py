@@ -1,0 +1,146 @@
+"""Finding a base: the same name is the same weights, other weights are another name, and what is not there is said."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from likra_ray.errors import InputError
+from likra_ray.heads import base
+from likra_ray.heads.scoring import score
+from small import fresh, lopsided
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny: base.LoadedBase) -> Path:
+    """The random base as a user's local folder."""
+    tiny.model.save_pretrained(tmp_path / "mine")
+    tiny.tokenizer.save_pretrained(tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def test_random_tiny_is_the_same_every_time() -> None:
+    torch.manual_seed(3)
+    first = fresh()
+    state = torch.random.get_rng_state()
+    second = fresh()
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_loaded_base_is_frozen_and_evaluates(tiny: base.LoadedBase) -> None:
+    assert not tiny.model.training
+    assert not any(parameter.requires_grad for parameter in tiny.model.parameters())
+    assert {parameter.dtype for parameter in tiny.model.parameters()} == {torch.float32}
+
+
+def test_random_tiny_reads_bytes_and_gives_them_back(tiny: base.LoadedBase) -> None:
+    text = "Ααé 銀🙂 \n\t end"
+    ids = tiny.tokenizer(text)["input_ids"]
+    assert len(ids) == len(text.encode())
+    assert tiny.tokenizer.decode(ids) == text
+
+
+def test_a_local_folder_is_loaded_as_it_is(folder: Path, tiny: base.LoadedBase) -> None:
+    found = base.resolve(str(folder))
+    assert found.path == str(folder)
+    assert found.identity.startswith("mine-")
+    loaded = base.load(found)
+    one, other = (score(b.model, b.tokenizer, lopsided()) for b in (loaded, tiny))
+    assert one.logprob.tobytes() == other.logprob.tobytes()
+
+
+@pytest.mark.parametrize("change", ["weight", "tokenizer", "config"])
+def test_identity_changes_with_the_contents(folder: Path, change: str) -> None:
+    before = base.resolve(str(folder)).identity
+    assert base.resolve(str(folder)).identity == before
+    (folder / "README.md").write_text("no part of it")
+    assert base.resolve(str(folder)).identity == before
+    match change:
+        case "weight":
+            path = folder / "model.safetensors"
+            data = path.read_bytes()
+            path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        case "tokenizer":
+            path = folder / "tokenizer.json"
+            path.write_text(path.read_text() + " ")
+        case "config":
+            config = json.loads((folder / "config.json").read_text())
+            (folder / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 1e-3}))
+    assert base.resolve(str(folder)).identity != before
+
+
+@pytest.mark.parametrize("name", ["", "no-such-alias", "a/b/c", "missing.gguf", "./missing/folder", "/missing/folder"])
+def test_what_is_not_there_is_named_with_what_is_allowed(name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        base.resolve(name)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith(f"search space: base: got {name!r}; allowed: smollm2-135m, random-tiny")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the folder has no config\.json"):
+        base.resolve(str(tmp_path))
+
+
+def test_a_gguf_file_is_converted_once(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by content: the same bytes under the same name are found, other bytes are converted."""
+    converted: list[Path] = []
+
+    def convert(gguf: Path, target: Path) -> None:
+        converted.append(gguf)
+        target.mkdir(parents=True)
+
+    monkeypatch.setattr(base, "_convert", convert)
+    file = tmp_path / "model-Q4.gguf"
+    file.write_bytes(b"GGUF one")
+    first, again = base.resolve(str(file)), base.resolve(str(file))
+    assert first == again
+    assert Path(first.path).parent == own_cache
+    assert first.identity.startswith("model-Q4-")
+    file.write_bytes(b"GGUF two")
+    assert base.resolve(str(file)).identity != first.identity
+    assert len(converted) == 2
+
+
+def test_two_processes_may_convert_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second to finish finds the first one's folder and leaves nothing of its own."""
+    import transformers
+
+    together = threading.Barrier(2, timeout=10)
+
+    class Saved:
+        def save_pretrained(self, folder: Path) -> None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / "file").write_text("whole")
+
+    def loaded(*_: Any, **__: Any) -> Saved:
+        together.wait()
+        return Saved()
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", loaded)
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", loaded)
+    target = tmp_path / "cache" / "model-1"
+    failures: list[Exception] = []
+
+    def convert() -> None:
+        try:
+            base._convert(tmp_path / "model.gguf", target)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=convert) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [path.name for path in target.parent.iterdir()] == ["model-1"]
+    assert (target / "file").read_text() == "whole"

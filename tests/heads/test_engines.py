@@ -1,0 +1,184 @@
+"""One head from every engine and any number of workers: plain PyTorch and ZeRO 0-3, on one process and on two.
+
+Both sets of processes start once, for all tests of this file; a machine's first DeepSpeed compiles for half a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from likra_ray.heads import adapters
+from likra_ray.heads.orders import ROLES, Role
+from likra_ray.heads.store import HeadStore
+from likra_ray.records import ScoreTable
+from likra_ray.storage import Storage
+from small import ENGINES_AGREE, TABLES_AGREE, evaluation, fresh, ignore, order, producer
+from worker_script import STAGES, tables
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 240
+"""For all of a script: about 30 on two idle cores, and the compiling."""
+
+WORLDS = (1, 2)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> HeadStore:
+    """Both heads from plain PyTorch, in this process, without torch.distributed."""
+    root = tmp_path_factory.mktemp("reference")
+    made = producer(root)
+    for role in ROLES:
+        made.head(order(role, 0, 8, 16, 24, 32), evaluation(), ignore)
+    made.base_table("base-small", evaluation())
+    return made.store
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """What worker_script.py left, by number of processes."""
+    roots = {world: tmp_path_factory.mktemp(f"world{world}") for world in WORLDS}
+    running = {world: start(world, root) for world, root in roots.items()}
+    ends = time.monotonic() + SECONDS
+    try:
+        for world, process in running.items():
+            process.wait(timeout=max(1.0, ends - time.monotonic()))
+            said = (roots[world] / "output.txt").read_text(errors="replace")
+            assert process.returncode == 0, f"{world} processes:\n{said[-6000:]}"
+    finally:
+        for process in running.values():
+            process.terminate()
+            process.wait(timeout=20)
+    return roots
+
+
+def start(world: int, root: Path) -> subprocess.Popen[bytes]:
+    script = Path(__file__).with_name("worker_script.py")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(world)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": os.pathsep.join(sys.path)}
+    with (root / "output.txt").open("wb") as output:
+        return subprocess.Popen(
+            [*launch, "--master-port", str(free_port()), str(script), str(root)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def store(folder: Path) -> HeadStore:
+    return HeadStore(Storage(str(folder)))
+
+
+def assert_same_head(found: HeadStore, expected: HeadStore, key: str, volume: int) -> None:
+    one, other = found.load(key, volume), expected.load(key, volume)
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=0, atol=ENGINES_AGREE, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def assert_same_table(found: ScoreTable | None, expected: ScoreTable | None) -> None:
+    assert found is not None and expected is not None
+    assert found.question_ids == expected.question_ids
+    assert found.tokens.tolist() == expected.tokens.tolist()
+    assert abs(found.logprob - expected.logprob).max() < TABLES_AGREE
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("name", [*STAGES, "zero2-accumulated"])
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_engine_makes_the_same_head(
+    folders: dict[int, Path], reference: HeadStore, world: int, name: str, role: Role
+) -> None:
+    key, found = f"{role}-small", store(folders[world] / name)
+    assert found.volumes(key) == (0, 16, 32)
+    for volume in (16, 32):
+        assert_same_head(found, reference, key, volume)
+        assert_same_table(*(one.table(key, "evaluation-small", volume) for one in (found, reference)))
+    beginning, end = (reference.load(key, volume) for volume in (0, 32))
+    assert max(float((end[part] - beginning[part]).abs().max()) for part in end) > 1000 * ENGINES_AGREE
+
+
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_engine_leaves_the_same_state(
+    folders: dict[int, Path], reference: HeadStore, world: int, name: str
+) -> None:
+    found = store(folders[world] / name).load_optimizer("negative-small", 32)
+    expected = reference.load_optimizer("negative-small", 32)
+    assert found is not None and expected is not None
+    assert found.keys() == expected.keys()
+    for part, tensor in expected.items():
+        torch.testing.assert_close(found[part], tensor, rtol=1e-3, atol=2e-8)
+
+
+@pytest.mark.parametrize("name", [*STAGES, "zero2-accumulated"])
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_base_scores_alike_after_heads_were_made(
+    folders: dict[int, Path], reference: HeadStore, world: int, name: str
+) -> None:
+    found = store(folders[world] / name).table("base-small", "evaluation-small", 0)
+    assert_same_table(found, reference.table("base-small", "evaluation-small", 0))
+
+
+@pytest.mark.parametrize(("name", "volumes"), [("relay", (8, 16, 24, 32)), ("relay-back", (8, 16))])
+@pytest.mark.parametrize("world", WORLDS)
+def test_engines_go_on_from_one_another(
+    folders: dict[int, Path], reference: HeadStore, world: int, name: str, volumes: tuple[int, ...]
+) -> None:
+    """Another engine every 8 examples (worker_script.py): weights, moments and step count all pass over."""
+    found = store(folders[world] / name)
+    assert found.volumes("negative-small") == (0, *volumes)
+    for volume in volumes:
+        assert_same_head(found, reference, "negative-small", volume)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_one_plain_process_goes_on_from_zero_2(folders: dict[int, Path], reference: HeadStore, world: int) -> None:
+    made = producer(folders[world] / "half-way")
+    made.head(order("negative", 0, 16, 32), evaluation(), ignore)
+    assert made.done.trained == {"negative-small": 16}
+    assert_same_head(made.store, reference, "negative-small", 32)
+
+
+def ranks(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / "ranks.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_rank_gets_the_same_table_as_one_process(folders: dict[int, Path], world: int) -> None:
+    told = ranks(folders[world])
+    assert len(told) == world
+    assert all(rank["tables"] == told[0]["tables"] for rank in told), "bit for bit among ranks"
+    found = [ScoreTable.from_arrow(bytes.fromhex(data)) for data in told[0]["tables"]]
+    for one, alone in zip(found, tables(), strict=True):
+        assert_same_table(one, alone)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_loss_that_one_rank_cannot_compute_ends_all(folders: dict[int, Path], world: int) -> None:
+    assert [rank["diverged"][:28] for rank in ranks(folders[world])] == ["loss is inf after 4 examples"] * world
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_rank_begins_alike(folders: dict[int, Path], world: int) -> None:
+    model = adapters.attach(fresh().model, rank=4, alpha=8, targets=("gate_proj", "up_proj", "down_proj"), seed=0)
+    expected = adapters.fingerprint(adapters.read(model, "negative"))
+    assert [rank["fresh"] for rank in ranks(folders[world])] == [expected] * world
+    assert all(rank["trained"] == {} for rank in ranks(folders[world])), "what a store has is not made again"

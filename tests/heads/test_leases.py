@@ -1,0 +1,37 @@
+"""One holder at a time; nobody takes, or gives back, what another holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from likra_ray.heads.leases import Leases
+
+
+def test_one_holder_at_a_time() -> None:
+    leases = Leases()
+    assert leases.acquire("head", "a")
+    assert not leases.acquire("head", "b")
+    assert leases.acquire("head", "a"), "asking again for one's own"
+    assert leases.acquire("other head", "b")
+    leases.release("head", "a")
+    assert leases.acquire("head", "b")
+    assert not leases.acquire("head", "a")
+
+
+@pytest.mark.parametrize(("key", "holder"), [("head", "b"), ("nothing", "a"), ("nothing", "nobody")])
+def test_what_another_holds_is_not_given_back(key: str, holder: str) -> None:
+    leases = Leases()
+    leases.acquire("head", "a")
+    leases.release(key, holder)
+    assert not leases.acquire("head", "b")
+
+
+def test_a_trial_that_ended_holds_nothing() -> None:
+    leases = Leases()
+    for key, holder in (("x", "a"), ("y", "a"), ("z", "b")):
+        leases.acquire(key, holder)
+    leases.release_all("a")
+    leases.release_all("nobody")
+    assert leases.acquire("x", "c")
+    assert leases.acquire("y", "c")
+    assert not leases.acquire("z", "c")

@@ -1,0 +1,214 @@
+"""What is in the store is whole and what was written, or it is not in the store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from likra_ray.heads.store import ADAPTER, DamagedHead, HeadStore
+from likra_ray.records import ScoreTable
+from likra_ray.storage import Storage
+
+TENSORS = {"a.lora_A.weight": torch.arange(6.0).reshape(2, 3), "a.lora_B.weight": torch.tensor([[-0.0], [1e-30]])}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> HeadStore:
+    return HeadStore(Storage(str(tmp_path)))
+
+
+def table(value: float = -1.5) -> ScoreTable:
+    return ScoreTable(
+        question_ids=("ä",),
+        question=np.zeros(2, dtype=np.int32),
+        kind=np.array([0, 1], dtype=np.int8),
+        logprob=np.array([value, -2.25]),
+        tokens=np.array([1, 2], dtype=np.int32),
+        characters=np.array([3, 4], dtype=np.int32),
+        bytes=np.array([5, 6], dtype=np.int32),
+        meta={"head": "h"},
+    )
+
+
+def test_an_adapter_comes_back_bit_for_bit(store: HeadStore) -> None:
+    store.save("head", 16, TENSORS, b"{}")
+    back = store.load("head", 16)
+    assert back.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert back[name].numpy().tobytes() == tensor.numpy().tobytes()
+        assert back[name].shape == tensor.shape
+
+
+def test_volumes_are_the_finished_ones_in_order(store: HeadStore) -> None:
+    assert store.volumes("head") == ()
+    for volume in (128, 16, 8, 1024):
+        store.save("head", volume, TENSORS, b"{}")
+    store.storage.write("heads/head/volumes/64/adapter_config.json", b"{}")  # never finished: no manifest
+    store.storage.write("heads/head/volumes/notes/manifest.json", b"{}")
+    assert store.volumes("head") == (8, 16, 128, 1024)
+    store.discard("head", 128)
+    store.discard("head", 4096)
+    assert store.volumes("head") == (8, 16, 1024)
+    assert store.volumes("other") == ()
+
+
+def test_the_manifest_is_written_last(store: HeadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    write = Storage.write
+
+    def watched(self: Storage, name: str, data: bytes) -> None:
+        written.append(name.rsplit("/", 1)[-1])
+        write(self, name, data)
+
+    monkeypatch.setattr(Storage, "write", watched)
+    store.save("head", 8, TENSORS, b"{}")
+    store.save_table("head", "evaluation", 8, table())
+    assert written == [ADAPTER, "adapter_config.json", "manifest.json", "8.arrow", "8.sha256"]
+
+
+def damaged(store: HeadStore, damage: str) -> None:
+    folder = Path(store.storage.path("heads/head/volumes/8"))
+    data = (folder / ADAPTER).read_bytes()
+    match damage:
+        case "one bit":
+            (folder / ADAPTER).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        case "cut":
+            (folder / ADAPTER).write_bytes(data[:-1])
+        case "configuration":
+            (folder / "adapter_config.json").write_bytes(b"[]")
+        case "no file":
+            (folder / ADAPTER).unlink()
+        case "no manifest":
+            (folder / "manifest.json").unlink()
+        case "torn manifest":
+            (folder / "manifest.json").write_text("{")
+        case "empty manifest":
+            (folder / "manifest.json").write_text("{}")
+        case "list for manifest":
+            (folder / "manifest.json").write_text("[]")
+        case "binary manifest":
+            (folder / "manifest.json").write_bytes(b"\xff\xfe\x00")
+        case "no folder":
+            store.storage.remove("heads/head/volumes/8")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "one bit",
+        "cut",
+        "configuration",
+        "no file",
+        "no manifest",
+        "torn manifest",
+        "empty manifest",
+        "list for manifest",
+        "binary manifest",
+        "no folder",
+    ],
+)
+def test_damage_is_named_by_its_place(store: HeadStore, damage: str) -> None:
+    store.save("head", 8, TENSORS, b"{}")
+    damaged(store, damage)
+    with pytest.raises(DamagedHead, match="heads/head/volumes/8"):
+        store.load("head", 8)
+    store.save("head", 8, TENSORS, b"{}")  # made again, over what is left
+    assert store.load("head", 8).keys() == TENSORS.keys()
+
+
+def test_only_the_largest_state_is_kept(store: HeadStore) -> None:
+    for volume in (8, 16, 9):
+        store.save_optimizer("head", volume, {"m/exp_avg": torch.full((2,), float(volume))})
+    assert store.load_optimizer("head", 8) is None
+    for volume in (9, 16):  # a smaller one made later takes nothing away
+        found = store.load_optimizer("head", volume)
+        assert found is not None and found["m/exp_avg"].tolist() == [volume, volume]
+    store.save_optimizer("head", 100, {"m/exp_avg": torch.zeros(2)})
+    names = [path.name for path in Path(store.storage.path("heads/head")).glob("optimizer-*")]
+    assert len(names) == 1 and names[0].startswith("optimizer-100-")
+    assert store.load_optimizer("nobody", 8) is None
+
+
+def test_a_damaged_state_is_none(store: HeadStore) -> None:
+    store.save_optimizer("head", 8, {"m/exp_avg": torch.ones(2)})
+    [path] = Path(store.storage.path("heads/head")).glob("optimizer-*")
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    assert store.load_optimizer("head", 8) is None
+
+
+def test_a_state_written_twice_stays_whole(store: HeadStore) -> None:
+    """The second writer crashed between two attempts, or made the same head again after damage."""
+    store.save_optimizer("head", 8, {"m/exp_avg": torch.ones(2)})
+    store.save_optimizer("head", 8, {"m/exp_avg": torch.zeros(2)})
+    found = store.load_optimizer("head", 8)
+    assert found is not None and found["m/exp_avg"].tolist() == [0, 0], "the last one written"
+
+
+@pytest.mark.parametrize(
+    ("stored", "states", "asked", "start"),
+    [
+        ((), (), (0, 8, 16), 0),
+        ((0, 8, 16), (16,), (0, 8, 16), None),
+        ((0, 8, 16), (16,), (0, 8), None),
+        ((0, 8, 16), (16,), (0, 8, 16, 32), 16),
+        ((0, 8), (), (0, 8, 16), 0),
+        ((0, 8, 32), (32,), (0, 8, 16, 32), 0),
+        ((0, 8, 32), (8, 32), (0, 8, 16, 32), 8),
+        ((0, 8, 32), (8, 32), (0, 64), 32),
+        ((0, 16), (8, 16), (0, 12), 0),
+        ((8, 16), (16,), (0, 8, 16), 0),
+        ((0, 16), (16, 32), (0, 16, 32, 64), 16),
+    ],
+)
+def test_where_to_go_on_from(
+    store: HeadStore, stored: tuple[int, ...], states: tuple[int, ...], asked: tuple[int, ...], start: int | None
+) -> None:
+    """From a finished volume with its state, at or below the first one missing; from 0 without one."""
+    for volume in stored:
+        store.save("head", volume, TENSORS, b"{}")
+    for volume in sorted(states, reverse=True):  # the other way round the smaller would be dropped
+        store.save_optimizer("head", volume, {"m/exp_avg": torch.ones(1)})
+    assert store.resume_point("head", asked) == start
+
+
+def test_a_table_comes_back_bit_for_bit(store: HeadStore) -> None:
+    assert store.table("head", "evaluation", 8) is None
+    store.save_table("head", "evaluation", 8, table())
+    back = store.table("head", "evaluation", 8)
+    assert back is not None
+    assert back.to_arrow() == table().to_arrow()
+    assert store.table("head", "evaluation", 16) is None
+    assert store.table("head", "evaluation-other", 8) is None
+
+
+@pytest.mark.parametrize("damage", ["changed", "empty", "no table", "no checksum", "binary checksum", "another table"])
+def test_a_damaged_table_is_none_until_made_again(store: HeadStore, damage: str) -> None:
+    store.save_table("head", "evaluation", 8, table())
+    path = Path(store.storage.path("heads/head/scores/evaluation/8.arrow"))
+    checksum = path.with_suffix(".sha256")
+    match damage:
+        case "changed":
+            path.write_bytes(path.read_bytes().replace(b"head", b"dead"))
+        case "empty":
+            path.write_bytes(b"")
+        case "no table":
+            path.unlink()
+        case "no checksum":
+            checksum.unlink()
+        case "binary checksum":
+            checksum.write_bytes(b"\xff\xff")
+        case "another table":
+            path.write_bytes(table(-9.0).to_arrow())
+    assert store.table("head", "evaluation", 8) is None
+    store.save_table("head", "evaluation", 8, table())
+    assert store.table("head", "evaluation", 8) is not None
+
+
+def test_a_key_is_described_once(store: HeadStore) -> None:
+    store.describe("head", {"role": "positive", "seed": 0})
+    store.describe("head", {"role": "negative"})
+    assert json.loads(store.storage.read("heads/head/head.json")) == {"role": "positive", "seed": 0}
