@@ -126,8 +126,8 @@ def page(rows: list[str], arguments: argparse.Namespace) -> str:
             "# Measured speed of the parts of a sweep",
             "",
             f"{datetime.date.today()}, {platform.machine()}, {arguments.threads} threads, Python "
-            f"{platform.python_version()}, {versions}; SmolLM2-135M fp32, {arguments.questions} atlas questions of five "
-            f"options; medians of {REPEATS}. `make bench` repeats it.",
+            f"{platform.python_version()}, {versions}; SmolLM2-135M fp32, {arguments.questions} atlas questions of "
+            f"five options; medians of {REPEATS}. `make bench` repeats it.",
             "",
             "| what | rate | share of the matrix-product limit |",
             "|---|---|---|",

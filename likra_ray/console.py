@@ -48,6 +48,8 @@ def ray_session(*, show_workers: bool) -> Iterator[None]:
     # Progress reports carry no objective; Tune is told the objective once, at the end of a trial.
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # A trial is seven light processes; by default Ray warns where more start at once than there are cores.
+    os.environ.setdefault("RAY_maximum_startup_concurrency", "8")
     # Workers' prints are shown once, as they are; warnings of libraries about one another are not the user's.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")

@@ -56,6 +56,7 @@ def describe(settings: Settings, storage: Storage, screen: Console) -> None:
         f"questions: {len(material.train)} to train on, {len(material.evaluate)} with {options} options to evaluate "
         f"on, {len(material.shots)} solved examples before each, {len(material.left_out)} left out",
         highlight=False,
+        soft_wrap=True,
     )
     points, exact = _points(sweep)
     work = count(sweep, material, points, HeadStore(storage))
@@ -65,8 +66,9 @@ def describe(settings: Settings, storage: Storage, screen: Console) -> None:
         f"{trials} trials: {most}{work.heads} heads, {work.stored} of them stored; {most}{work.examples} examples to "
         f"train, {most}{work.tables} score tables of {options} options ({most}{work.tables * options} options scored)",
         highlight=False,
+        soft_wrap=True,
     )
-    screen.print(_time(work, material, sweep.trial), highlight=False)
+    screen.print(_time(work, material, sweep.trial), highlight=False, soft_wrap=True)
 
 
 def _points(sweep: SweepSpec) -> tuple[list[dict[str, Any]], bool]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from likra_ray.reporting.tracking import Mirror
+
+log = logging.getLogger(__name__)
 
 MAY_CHANGE = ("budget",)
 """Fields of a sweep that --resume may change."""
@@ -45,7 +48,6 @@ class Ledger:
         self.storage, self.sweep, self.material = storage, sweep, material
         self._record = record
         self._mirror: Mirror | None = None
-        self._children: dict[str, str] = {}
 
     @property
     def trials(self) -> list[str]:
@@ -123,8 +125,25 @@ class Ledger:
 
     def start_trial(self, key: str, name: str, trial: TrialSpec) -> None:
         """A trial began: its run appears in MLflow."""
+        self._mirrored(lambda: self._child(key, name, trial))
+
+    def end_trial(self, result: TrialResult) -> None:
+        """A trial ended, well or not: first sweep.json, then MLflow."""
+        self.trials.append(result.key)
+        self._write()
+        self._mirrored(lambda: self._mirror_result(result))
+
+    def _mirrored(self, write: Callable[[], object]) -> None:
+        """Write to MLflow; a store that fails now costs the sweep nothing: `close` mirrors every result again."""
+        try:
+            write()
+        except Exception as error:
+            log.warning("MLflow did not take it, it will be told at the end: %s: %s", type(error).__name__, error)
+
+    def _child(self, key: str, name: str, trial: TrialSpec) -> str:
+        """The trial's run, made or found."""
         assert self._mirror is not None
-        self._children[key] = self._mirror.start_trial(
+        return self._mirror.start_trial(
             parent=self._record["mlflow_run"],
             key=key,
             name=name,
@@ -132,15 +151,14 @@ class Ledger:
             tags={"sweep": self.sweep.name},
         )
 
-    def end_trial(self, result: TrialResult) -> None:
-        """A trial ended, well or not: first sweep.json, then MLflow."""
+    def _mirror_result(self, result: TrialResult) -> None:
+        """Bring the trial's run up to its result; writes nothing where it is."""
         assert self._mirror is not None
-        self.trials.append(result.key)
-        self._write()
+        run = self._child(result.key, result.name, TrialSpec.model_validate(result.spec))
         artifacts = {"result.json": result.to_json().encode()}
         if result.status == "done":
             artifacts |= self._trial_artifacts(result)
-        self._mirror.finish_trial(self._children[result.key], result, artifacts)
+        self._mirror.finish_trial(run, result, artifacts)
 
     def _trial_artifacts(self, result: TrialResult) -> dict[str, bytes]:
         from likra_ray.reporting import figures
@@ -186,6 +204,8 @@ class Ledger:
         for name, data in artifacts.items():
             self.storage.write(f"{self.sweep.name}/{name}", data)
         artifacts["sweep.json"] = self._json()
+        for result in self.results:
+            self._mirror_result(result)
         self._mirror.close_stale(self._record["mlflow_run"], "KILLED")
         ended = ENDED[status]
         self._mirror.finish_sweep(

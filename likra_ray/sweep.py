@@ -203,7 +203,9 @@ class Driver:
         key, trial = self._identify(point)
         self._began[key] = time.monotonic()
         self.book.start_trial(key, results.named(point), trial)
-        self.screen.print(f"[driver] trial {key} starts: {results.named(point)}", highlight=False, markup=False)
+        self.screen.print(
+            f"[driver] trial {key} starts: {results.named(point)}", highlight=False, markup=False, soft_wrap=True
+        )
 
     def progressed(self, point: dict[str, Any], report: Mapping[str, Any]) -> None:
         """A trial's workers made a step; volumes are shown, what lies between them is not."""
@@ -228,7 +230,10 @@ class Driver:
         if self.study is not None and result.status == "done":
             studies.observe(self.study, self.sweep, result)
         self.screen.print(
-            self._line(result, time.monotonic() - self._began.get(key, time.monotonic())), highlight=False, markup=False
+            self._line(result, time.monotonic() - self._began.get(key, time.monotonic())),
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
 
     def _line(self, result: TrialResult, seconds: float) -> str:

@@ -106,9 +106,7 @@ def test_until_the_last_moment_the_old_object_is_there(tmp_path: Path, monkeypat
     assert storage.read("object") == b"new"
 
 
-@pytest.mark.parametrize(
-    ("root", "local"), [("folder", True), ("file://folder", True), ("memory://x", False)], ids=str
-)
+@pytest.mark.parametrize(("root", "local"), [("folder", True), ("file://folder", True), ("memory://x", False)], ids=str)
 def test_local_or_not(root: str, local: bool, tmp_path: Path) -> None:
     assert Storage(root.replace("folder", str(tmp_path))).is_local is local
 

@@ -144,7 +144,6 @@ class TestFinishedSweep:
         [path] = (folder / "out/alone/trials").glob("*/result.json")
         assert TrialResult.from_json(path.read_text()).trained == {"positive": 0, "negative": 0}
 
-
     def test_the_notebook_reads_it(self, finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
         folder, _ = finished
         notebook = json.loads((ROOT / "notebooks/quickstart.ipynb").read_text())

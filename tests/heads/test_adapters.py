@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from small import fresh, lopsided, shots
 
 from likra_ray.heads import adapters
 from likra_ray.heads.orders import ROLES, Role
 from likra_ray.heads.scoring import score
 from likra_ray.heads.store import ADAPTER, HeadStore
 from likra_ray.storage import Storage
-from small import fresh, lopsided, shots
 
 TARGETS = ("gate_proj", "up_proj", "down_proj")
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from small import fresh, lopsided
 
 from likra_ray.errors import InputError
 from likra_ray.heads import base
 from likra_ray.heads.scoring import score
-from small import fresh, lopsided
 
 
 @pytest.fixture

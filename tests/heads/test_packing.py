@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 import torch
+from small import fresh
 
 from likra_ray.heads import adapters
 from likra_ray.heads.packing import Tree, pack, token_logprobs
-from small import fresh
 
 CPU = torch.device("cpu")
 PREFIX = tuple(b"Q: 2+2?\nA: 4\n\n")
 TREES = (
-    Tree(tuple(b"Q: capital of France?\nA:"), (tuple(b" Paris"), tuple(b" L"), tuple(b" Clermont-Ferrand")), (24, 24, 24)),
+    Tree(
+        tuple(b"Q: capital of France?\nA:"), (tuple(b" Paris"), tuple(b" L"), tuple(b" Clermont-Ferrand")), (24, 24, 24)
+    ),
     Tree((5,), ((6, 7), (250,)), (1, 1)),
     Tree(tuple(b"trunk"), (tuple(b" merges"), tuple(b" m")), (3, 6)),
     Tree(tuple(b"no branch at all"), (), ()),
@@ -93,15 +95,17 @@ def test_mask_positions_and_targets_of_a_case_drawn_by_hand() -> None:
     row = pack([Tree((1, 2), ((3, 4), (5,)), (2, 2)), Tree((6,), ((7,),), (1,))], prefix=2)
     assert row.tokens.tolist() == [[1, 2, 3, 4, 5, 6, 7]]
     assert row.positions.tolist() == [[2, 3, 4, 5, 4, 2, 3]]
-    drawn = """
-        xx x......
-        xx xx.....
-        xx xxx....
-        xx xxxx...
-        xx xx..x..
-        xx .....x.
-        xx .....xx
-    """.split("\n")[1:-1]
+    drawn = [
+        "",
+        "        xx x......",
+        "        xx xx.....",
+        "        xx xxx....",
+        "        xx xxxx...",
+        "        xx xx..x..",
+        "        xx .....x.",
+        "        xx .....xx",
+        "    ",
+    ][1:-1]
     seen = ["".join(".x"[int(cell)] for cell in line) for line in row.visible[0, 0]]
     assert seen == [line.replace(" ", "") for line in drawn]
     assert row.visible.shape == (1, 1, 7, 9)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from small import BATCH, evaluation, fresh, ignore, lopsided, order, producer, shots
 
 from likra_ray.heads import adapters
 from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Role
@@ -17,7 +18,6 @@ from likra_ray.heads.scoring import score
 from likra_ray.heads.store import ADAPTER, DamagedHead, HeadStore
 from likra_ray.heads.training import Diverged, Step
 from likra_ray.storage import Storage
-from small import BATCH, evaluation, fresh, ignore, lopsided, order, producer, shots
 
 VOLUMES = (0, 8, 16, 32)
 
@@ -224,9 +224,7 @@ def test_the_base_is_scored_once_and_with_no_adapter(tiny: Any, tmp_path: Path) 
 
 
 def test_volume_0_is_stored_and_is_the_beginning(undisturbed: HeadStore) -> None:
-    model = adapters.attach(
-        fresh().model, rank=4, alpha=8, targets=("gate_proj", "up_proj", "down_proj"), seed=0
-    )
+    model = adapters.attach(fresh().model, rank=4, alpha=8, targets=("gate_proj", "up_proj", "down_proj"), seed=0)
     for role in ROLES:
         assert equal(undisturbed.load(f"{role}-small", 0), adapters.read(model, role))
         assert undisturbed.table(f"{role}-small", "evaluation-small", 0) is None, "the base's table stands for it"

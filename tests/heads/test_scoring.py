@@ -1,4 +1,4 @@
-"""`score` is `score_naive`, on every architecture, whatever is shared, packed or split; and its table says what it says."""
+"""`score` is `score_naive` on every architecture, whatever is shared, packed or split; and what its table says."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small import lopsided, question, shots
 
 from likra_ray.heads.scoring import plant, score, score_naive, solved
 from likra_ray.records import KINDS, Question, ScoreTable
-from small import lopsided, question, shots
 
 TOLERANCE = 5e-4
 """Nats on an option's sum, fp32 (scoring.py)."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from small import BATCH, LEARNING_RATE, MANNER, fresh, pairs
 
 from likra_ray.heads import adapters
 from likra_ray.heads.engines import BETAS, EPSILON, MOMENTS, PlainEngine
 from likra_ray.heads.tokens import Encoded, encode
 from likra_ray.heads.training import Diverged, Step, train
-from small import BATCH, LEARNING_RATE, MANNER, fresh, pairs
 
 
 class Run:

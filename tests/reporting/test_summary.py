@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from typing import Any
 
 import invented
 import pytest
 from rich.console import Console, RenderableType
 
 from likra_ray.analysis.findings import Finding
-from likra_ray.records import CriticalPhase
+from likra_ray.records import CriticalPhase, TrialResult
 from likra_ray.reporting.summary import finding_tables, phase_in_words, share, sweep_summary
 
 COLUMNS = 100
@@ -90,23 +89,23 @@ def flat() -> Finding:
     return invented.finding(name="near_miss_share=0", jump=0.0)
 
 
-def summary(findings: list[Finding], **changed: Any) -> str:
-    given: dict[str, Any] = {
-        "findings": findings,
-        "results": [
-            invented.trial(),
-            invented.trial(seed=1, key="feedfeedfeedfeed", trained={"positive": 512, "negative": 512}),
-            invented.failed(),
-        ],
-        "headline": 1,
-        "objective": {"accuracy": "max"},
-        "locations": {"files": "/somewhere/runs/quickstart", "MLflow": "mlflow ui --backend-store-uri sqlite:///m.db"},
-    }
-    return shown(sweep_summary(**{**given, **changed}))
+@pytest.fixture(scope="module")
+def results() -> list[TrialResult]:
+    done = invented.trial()
+    other = dataclasses.replace(done, key="feedfeedfeedfeed", trained={"positive": 512, "negative": 512})
+    return [done, other, invented.failed()]
 
 
-def test_summary(finding: Finding, flat: Finding) -> None:
-    text = summary([flat, finding])
+def summary(findings: list[Finding], results: list[TrialResult], objective: dict[str, str]) -> str:
+    locations = {"files": "/somewhere/runs/quickstart", "MLflow": "mlflow ui --backend-store-uri sqlite:///m.db"}
+    headline = len(findings) - 1
+    return shown(
+        sweep_summary(findings=findings, results=results, headline=headline, objective=objective, locations=locations)
+    )
+
+
+def test_summary(finding: Finding, flat: Finding, results: list[TrialResult]) -> None:
+    text = summary([flat, finding], results, {"accuracy": "max"})
     assert text.startswith("Headline: learning_rate=0.0005 near_miss_share=1")
     assert "* learning_rate=0.0005" in text
     assert "near_miss_share=0 " in text
@@ -120,14 +119,13 @@ def test_summary(finding: Finding, flat: Finding) -> None:
     assert "MLflow: mlflow ui --backend-store-uri sqlite:///m.db" in text
 
 
-def test_summary_of_several_objectives(finding: Finding, flat: Finding) -> None:
-    assert "Pareto front of accuracy (max), negatives (min)" in summary(
-        [flat, finding], objective={"accuracy": "max", "negatives": "min"}
-    )
+def test_summary_of_several_objectives(finding: Finding, flat: Finding, results: list[TrialResult]) -> None:
+    text = summary([flat, finding], results, {"accuracy": "max", "negatives": "min"})
+    assert "Pareto front of accuracy (max), negatives (min)" in text
 
 
 def test_summary_where_all_failed() -> None:
-    text = summary([], results=[invented.failed()], headline=0)
+    text = summary([], [invented.failed()], {"accuracy": "max"})
     assert "No trial ended well" in text
     assert "ValueError: the loss is [nan]" in text
     assert "Best by" not in text

@@ -145,7 +145,8 @@ def test_a_value_that_changed_is_the_one_shown(mirror: Mirror, result: TrialResu
     for changed in metrics:
         mirror.finish_trial(child, dataclasses.replace(result, metrics=changed), {})
         time.sleep(0.002)
-    assert [point for point in logged(mirror, child) if point[0] == "x"] == [("x", 0.4, 32), ("x", 0.5, 32), ("x", 0.9, 16)]  # fmt: skip # noqa: E501
+    points = [point for point in logged(mirror, child) if point[0] == "x"]
+    assert points == [("x", 0.4, 32), ("x", 0.5, 32), ("x", 0.9, 16)]
     assert mirror._client.get_run(child).data.metrics["x"] == 0.4
 
 
@@ -222,7 +223,7 @@ def test_artifacts_lie_beside_the_database(mirror: Mirror, store: str) -> None:
         "postgresql://me:hidden@127.0.0.1:1/x",
         "sqlite:////dev/null/x.db",
         "nonsense://x",
-    ],  # fmt: skip # noqa: E501
+    ],
 )
 def test_a_store_that_cannot_be_used_is_told_at_once(uri: str, capfd: pytest.CaptureFixture[str]) -> None:
     began = time.monotonic()
