@@ -103,8 +103,7 @@ def training_rows(loaded: Any, pool: tuple[Any, ...], tokens_at_limit: float) ->
                 examples,
                 start=0,
                 volumes=(0, volume),
-                batch_size=volume // 4,
-                accumulation=1,
+                batches=training.Batches(volume // 4, 1),
                 on_volume=lambda seen: None,
                 on_step=lambda step: None,
             )

@@ -15,7 +15,8 @@ from likra_ray import plan as plans
 from likra_ray.errors import Unreachable
 from likra_ray.heads.orders import ROLES
 from likra_ray.heads.store import HeadStore
-from likra_ray.settings import Settings, resolved, values
+from likra_ray.search import values
+from likra_ray.settings import Settings, resolved
 from likra_ray.spec import SweepSpec, TrialSpec
 from likra_ray.storage import Storage
 

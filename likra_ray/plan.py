@@ -23,7 +23,7 @@ from likra_ray.heads import base as bases
 from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Manner, Role
 from likra_ray.questions import curriculum, sources
 from likra_ray.records import Question
-from likra_ray.settings import values
+from likra_ray.search import values
 from likra_ray.spec import EvaluationSpec, HeadSpec, SourceSpec, SweepSpec, TrialSpec
 from likra_ray.storage import Storage
 
@@ -147,7 +147,7 @@ def _check_volumes(sweep: SweepSpec, material: Material) -> None:
         try:
             trial = sweep.trial_spec(point)
         except ValidationError:
-            continue  # settings.load has named it
+            continue  # search.check has named it
         for role in ROLES:
             recipe = json.dumps([role, _recipe(trial, material) if role == "negative" else None], sort_keys=True)
             if recipe not in longest:
@@ -245,7 +245,8 @@ def trial_plan(material: Material, trial: TrialSpec) -> TrialPlan:
     fields = trial.model_dump(
         mode="json", exclude={"resources", "zero_stage", "accumulation", "activation_checkpointing"}
     )
-    text = json.dumps([fields, material.identity, train, evaluation.key], sort_keys=True)
+    keys = [head.key for head in heads.values()]
+    text = json.dumps([fields, keys, evaluation.key], sort_keys=True)
     identity = hashlib.sha256(material.identity.encode()).hexdigest()[:12]
     return TrialPlan(
         key=hashlib.sha256(text.encode()).hexdigest()[:12],

@@ -6,27 +6,16 @@ All that is wrong is one InputError: the file (or --set), the field, the value, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
 
+from likra_ray import search
 from likra_ray.errors import InputError
 from likra_ray.spec import Choices, Range, SourceSpec, SweepSpec, TrialSpec
-
-SEARCHABLE = (
-    "negatives",
-    "positives",
-    "near_miss_share",
-    "contamination_share",
-    "learning_rate",
-    "batch_size",
-    "seed",
-    "weight",
-)
-"""Fields of a trial that a search may vary: one number each."""
 
 COMMAND_LINE = "--set"
 
@@ -55,8 +44,16 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
         given[field] = value
         if field.startswith("trial."):
             _fix(tree, field.removeprefix("trial."))
-    sweep = _validated(tree, str(path), given)
-    _check_search(sweep, str(path))
+
+    def place(field: str) -> str:
+        overridden = any(_within(field, other) or _within(other, field) for other in given)
+        return COMMAND_LINE if overridden else str(path)
+
+    try:
+        sweep = SweepSpec.model_validate(tree)
+    except ValidationError as error:
+        raise input_error(error, place) from None
+    search.check(sweep, place)
     origins = {}
     for field, _ in _leaves(sweep.model_dump(mode="json")):
         searched = field.removeprefix("trial.").split(".")[0] in sweep.search and field.startswith("trial.")
@@ -66,11 +63,14 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
 
 def _origin(field: str, given: Mapping[str, Any], in_file: Mapping[str, Any], file_name: str) -> str:
     for name, fields in ((COMMAND_LINE, given), (file_name, in_file)):
-        if any(field == other or field.startswith(other + ".") for other in fields):
-            return name
-        if any(other.startswith(field + ".") for other in fields):
+        if any(_within(field, other) or _within(other, field) for other in fields):
             return name
     return "default"
+
+
+def _within(field: str, other: str) -> bool:
+    """Whether a dotted field is another, or part of it."""
+    return field == other or field.startswith(f"{other}.")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -97,6 +97,8 @@ class _UniqueKeys(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.MarkedYAMLError(problem="a key that is no plain value", problem_mark=key_node.start_mark)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"key {key!r} given twice", problem_mark=key_node.start_mark)
             seen.add(key)
@@ -152,19 +154,12 @@ def resolved(spec: SweepSpec | TrialSpec) -> dict[str, Any]:
     return dict(_leaves(spec.model_dump(mode="json")))
 
 
-def _validated(tree: dict[str, Any], where: str, given: Mapping[str, Any]) -> SweepSpec:
-    try:
-        return SweepSpec.model_validate(tree)
-    except ValidationError as error:
-        raise input_error(error, where, given) from None
-
-
-def input_error(error: ValidationError, where: str, given: Mapping[str, Any]) -> InputError:
-    """The first fault of a pydantic error as one line of ours."""
-    fault = error.errors(include_url=False)[0]
+def input_error(error: ValidationError, place: search.Place) -> InputError:
+    """The first fault of a pydantic error as one line of ours; a misspelt key comes before what it leaves missing."""
+    faults = error.errors(include_url=False)
+    fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
     field = ".".join(str(part) for part in fault["loc"] if not _names_a_type(part))
-    if any(field == name or field.startswith(f"{name}.") or name.startswith(f"{field}.") for name in given):
-        where = COMMAND_LINE
+    where = place(field)
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         message = "one of " + ", ".join(_known_fields(fault["loc"][:-1]))
@@ -193,58 +188,3 @@ def _known_fields(place: Sequence[str | int]) -> list[str]:
         elif isinstance(part, str) and part in getattr(model, "model_fields", {}):
             model = model.model_fields[part].annotation
     return list(getattr(model, "model_fields", ())) or ["the fields that docs/reference.md lists"]
-
-
-def values(field: str, dimension: Range | Choices, volumes: Sequence[int]) -> list[Any] | None:
-    """All values an axis can take, in order; None for a continuous range.
-
-    A range of negatives or positives means the volumes inside it: only there is a head kept.
-    """
-    if isinstance(dimension, Choices):
-        return list(dimension.choices)
-    if field in ("negatives", "positives"):
-        return [v for v in volumes if dimension.low <= v <= dimension.high and v > 0]
-    if dimension.step is not None:
-        count = round((dimension.high - dimension.low) / dimension.step) + 1
-        return [round(dimension.low + i * dimension.step, 12) for i in range(count)]
-    if field in ("seed", "batch_size"):
-        return list(range(int(dimension.low), int(dimension.high) + 1))
-    return None
-
-
-def _check_search(sweep: SweepSpec, where: str) -> None:
-    """Every end of every axis must make a valid trial, before any is run."""
-    for field, dimension in sweep.search.items():
-        if field not in SEARCHABLE:
-            raise InputError(where=where, field=f"search.{field}", value=field, allowed=f"one of {SEARCHABLE}")
-        axis = values(field, dimension, sweep.trial.volumes)
-        if axis is None and isinstance(dimension, Range):
-            if sweep.sampler == "grid":
-                raise InputError(where=where, field=f"search.{field}", value="a continuous range",
-                                 allowed="choices or a step, with sampler grid")  # fmt: skip
-            axis = [dimension.low, dimension.high]
-        if not axis:
-            raise InputError(where=where, field=f"search.{field}", value=dimension.model_dump(),
-                             allowed=f"a range that holds one of volumes {list(sweep.trial.volumes)}")  # fmt: skip
-        for value in axis:
-            _check_point(sweep, {field: value}, where, f"search.{field}")
-    for number, point in enumerate(sweep.start_from):
-        unknown = set(point) ^ set(sweep.search)
-        if unknown:
-            raise InputError(where=where, field=f"start_from.{number}", value=sorted(unknown),
-                             allowed=f"exactly the fields of search: {sorted(sweep.search)}")  # fmt: skip
-        for field, value in point.items():
-            axis = values(field, sweep.search[field], sweep.trial.volumes)
-            if axis is not None and value not in axis:
-                raise InputError(where=where, field=f"start_from.{number}.{field}", value=value,
-                                 allowed=f"one of {axis}")  # fmt: skip
-        _check_point(sweep, dict(point), where, f"start_from.{number}")
-
-
-def _check_point(sweep: SweepSpec, point: dict[str, Any], where: str, field: str) -> None:
-    try:
-        sweep.trial_spec(point)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        message = fault["msg"].removeprefix("Value error, ")
-        raise InputError(where=where, field=field, value=point, allowed=message) from None

@@ -11,7 +11,7 @@ import json
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 FORMAT = 1
 """Rises whenever the same fields would train or score differently: older heads are then not reused."""
@@ -246,6 +246,18 @@ class Choices(Spec):
     """The values."""
 
 
+def _kind_of_axis(value: Any) -> str:
+    """Which of the two a mapping means, so that what is wrong in it is said of that one."""
+    if isinstance(value, Range) or (
+        isinstance(value, dict) and "choices" not in value and {"low", "high"} & set(value)
+    ):
+        return "Range"
+    return "Choices"
+
+
+Axis = Annotated[Annotated[Range, Tag("Range")] | Annotated[Choices, Tag("Choices")], Discriminator(_kind_of_axis)]
+
+
 class BudgetSpec(Spec):
     """When a sweep ends: whichever comes first."""
 
@@ -269,7 +281,7 @@ class SweepSpec(Spec):
     """Training and evaluation."""
     trial: TrialSpec = TrialSpec()
     """Values every trial shares unless the search varies them."""
-    search: dict[str, Range | Choices] = {}
+    search: dict[str, Axis] = {}
     """What Optuna varies, by field of trial."""
     start_from: tuple[dict[str, bool | int | float | str], ...] = ()
     """Points tried before Optuna samples any."""

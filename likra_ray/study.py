@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 
 from likra_ray.analysis.objectives import objective_value
 from likra_ray.records import TrialResult
-from likra_ray.settings import values
+from likra_ray.search import values
 from likra_ray.spec import Range, SweepSpec
 
 OBSERVED = "likra_ray.observed_in"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from likra_ray import settings
+from likra_ray import search, settings
 from likra_ray.errors import InputError
 from likra_ray.spec import Choices, Range, SweepSpec
 
@@ -52,8 +52,8 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("objective: {speed: max}", "objective.speed", "'speed'", "'accuracy', 'accuracy_norm', 'gain_over_sft'"),
     ("objective: {accuracy: up}", "objective.accuracy", "'up'", "'max' or 'min'"),
     ("objective: accuracy", "objective", "'accuracy'", ""),
-    ("search: {learning_rates: {choices: [1.0e-3]}}", "search.learning_rates", "'learning_rates'", "'learning_rate'"),
-    ("search: {lora: {choices: [1]}}", "search.lora", "'lora'", "one of ('negatives'"),
+    ("search: {learning_rates: {choices: [1.0e-3]}}", "search.learning_rates", "'learning_rates'", "learning_rate"),
+    ("search: {lora: {choices: [1]}}", "search.lora", "'lora'", "one of negatives"),
     ("search: {seed: {choices: []}}", "search.seed.choices", "[]", "at least 1"),
     ("search: {seed: {choice: [1]}}", "search.seed.choice", "[1]", "one of"),
     ("search: {seed: {choices: [1], low: 0}}", "search.seed.low", "0", "one of choices"),
@@ -271,7 +271,7 @@ def test_a_set_whose_value_is_no_yaml(tmp_path: Path, value: str) -> None:
             "{'near_miss_share': 7.0}",
             "less than or equal to 1",
         ),
-        ("search.lora.choices=[1]", "search.lora", "'lora'", "one of ('negatives'"),
+        ("search.lora.choices=[1]", "search.lora", "'lora'", "one of negatives"),
         ("sampler=grid", "search.near_miss_share", "'a continuous range'", "choices or a step"),
     ],
 )
@@ -386,7 +386,7 @@ def test_shorthands_of_sources(tmp_path: Path) -> None:
     ],
 )
 def test_values_of_an_axis(field: str, dimension: Any, found: list[Any] | None) -> None:
-    assert settings.values(field, dimension, (0, 8, 16, 32)) == found
+    assert search.values(field, dimension, (0, 8, 16, 32)) == found
 
 
 def test_a_long_value_is_cut(tmp_path: Path) -> None:

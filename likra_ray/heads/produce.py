@@ -25,7 +25,7 @@ from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Manner, Ro
 from likra_ray.heads.scoring import Forest, plant, score_forest
 from likra_ray.heads.store import DamagedHead, HeadStore
 from likra_ray.heads.tokens import Encoded, encode
-from likra_ray.heads.training import Step, train
+from likra_ray.heads.training import Batches, Step, train
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +108,7 @@ class Producer:
                 examples,
                 start=start,
                 volumes=order.volumes,
-                batch_size=self.manner.batch_size,
-                accumulation=self.manner.accumulation,
+                batches=Batches(self.manner.batch_size, self.manner.accumulation),
                 on_volume=functools.partial(self._keep, engine, order, start),
                 on_step=report,
                 autocast=self.autocast,

@@ -24,6 +24,15 @@ class Diverged(RuntimeError):
     """The loss is no longer a number; the trial fails with this as its reason, the sweep goes on."""
 
 
+class Batches(NamedTuple):
+    """How examples become optimizer steps."""
+
+    size: int
+    """Examples per step, over all ranks."""
+    parts: int
+    """Micro-batches a rank's share of a step is split into."""
+
+
 class Step(NamedTuple):
     """What is reported after each optimizer step, equally often on every rank."""
 
@@ -39,8 +48,7 @@ def train(
     *,
     start: int,
     volumes: Sequence[int],
-    batch_size: int,
-    accumulation: int,
+    batches: Batches,
     on_volume: Callable[[int], None],
     on_step: Callable[[Step], None],
     autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
@@ -48,7 +56,7 @@ def train(
     """Train from volume `start` to the last of `volumes`; returns the examples trained now.
 
     examples: the curriculum, tokenised, at least as long as the last volume; start and volumes are multiples of
-    batch_size; on_volume(n) is called at every volume from start on, start and the last included.
+    batches.size; on_volume(n) is called at every volume from start on, start and the last included.
     Raises Diverged at the first loss that is not finite.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
@@ -65,12 +73,12 @@ def train(
         # ---------------------------------------------------------------------------------------------------
         # One optimizer step. Every rank knows the whole batch, so the loss is divided by the answer tokens of the
         # whole batch and no rank count, split or padding can change the head.
-        batch = examples[seen : seen + batch_size]
+        batch = examples[seen : seen + batches.size]
         answer_tokens = sum(len(example.tokens) - example.answer_start for example in batch)
         mine = batch[rank::world]
         batch_loss = torch.zeros((), dtype=torch.float64, device=device)
-        for part in range(accumulation):
-            row = pack([_tree(example) for example in mine[part::accumulation]])
+        for part in range(batches.parts):
+            row = pack([_tree(example) for example in mine[part :: batches.parts]])
             with autocast():
                 loss = -token_logprobs(engine.model, row, device=device).sum() / answer_tokens
             engine.backward(loss)
@@ -80,7 +88,7 @@ def train(
 
         if world > 1:
             dist.all_reduce(batch_loss)
-        seen += batch_size
+        seen += batches.size
         if not math.isfinite(float(batch_loss)):
             raise Diverged(f"loss is {float(batch_loss)} after {seen} examples: lower the learning rate")
         on_step(Step(seen, float(batch_loss)))

@@ -13,7 +13,7 @@ from small import BATCH, LEARNING_RATE, MANNER, fresh, pairs
 from likra_ray.heads import adapters
 from likra_ray.heads.engines import BETAS, EPSILON, MOMENTS, PlainEngine
 from likra_ray.heads.tokens import Encoded, encode
-from likra_ray.heads.training import Diverged, Step, train
+from likra_ray.heads.training import Batches, Diverged, Step, train
 
 
 class Run:
@@ -35,8 +35,7 @@ class Run:
             self.examples,
             start=start,
             volumes=volumes,
-            batch_size=BATCH,
-            accumulation=accumulation,
+            batches=Batches(BATCH, accumulation),
             on_volume=lambda seen: self.kept.update({seen: self.head()}),
             on_step=self.steps.append,
         )

@@ -1,0 +1,92 @@
+"""What a search may vary: the values of each axis, checked before any trial runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from likra_ray.errors import InputError
+from likra_ray.spec import Choices, Range, SweepSpec
+
+SEARCHABLE = (
+    "negatives",
+    "positives",
+    "near_miss_share",
+    "contamination_share",
+    "learning_rate",
+    "batch_size",
+    "seed",
+    "weight",
+)
+"""Fields of a trial that a search may vary: one number each."""
+
+Place = Callable[[str], str]
+"""Given a dotted field: where it was given, a file or the command line."""
+
+
+def values(field: str, dimension: Range | Choices, volumes: Sequence[int]) -> list[Any] | None:
+    """All values an axis can take, in order; None for a continuous range.
+
+    A range of negatives or positives means the volumes inside it: only there is a head kept.
+    """
+    if isinstance(dimension, Choices):
+        return list(dimension.choices)
+    if field in ("negatives", "positives"):
+        return [v for v in volumes if dimension.low <= v <= dimension.high and v > 0]
+    if dimension.step is not None:
+        count = round((dimension.high - dimension.low) / dimension.step) + 1
+        return [round(dimension.low + i * dimension.step, 12) for i in range(count)]
+    if field in ("seed", "batch_size"):
+        return list(range(int(dimension.low), int(dimension.high) + 1))
+    return None
+
+
+def check(sweep: SweepSpec, place: Place) -> None:
+    """Every end of every axis, and every point to start from, must make a valid trial. Raises InputError."""
+    for field, dimension in sweep.search.items():
+        name = f"search.{field}"
+        if field not in SEARCHABLE:
+            raise InputError(where=place(name), field=name, value=field, allowed=f"one of {', '.join(SEARCHABLE)}")
+        axis = values(field, dimension, sweep.trial.volumes)
+        if axis is None and isinstance(dimension, Range):
+            if sweep.sampler == "grid":
+                raise InputError(where=place(name), field=name, value="a continuous range",
+                                 allowed="choices or a step, with sampler grid")  # fmt: skip
+            axis = [dimension.low, dimension.high]
+        if not axis:
+            raise InputError(where=place(name), field=name, value=dimension.model_dump(),
+                             allowed=f"a range that holds one of volumes {list(sweep.trial.volumes)}")  # fmt: skip
+        for value in axis:
+            _check_point(sweep, {field: value}, place(name), name)
+    for number, point in enumerate(sweep.start_from):
+        _check_start(sweep, dict(point), place, f"start_from.{number}")
+
+
+def _check_start(sweep: SweepSpec, point: dict[str, Any], place: Place, name: str) -> None:
+    unknown = sorted(set(point) ^ set(sweep.search))
+    if unknown:
+        raise InputError(where=place(name), field=name, value=unknown,
+                         allowed=f"exactly the fields of search: {sorted(sweep.search)}")  # fmt: skip
+    for field, value in point.items():
+        dimension = sweep.search[field]
+        axis = values(field, dimension, sweep.trial.volumes)
+        if axis is not None:
+            fits, allowed = value in axis, f"one of {axis}"
+        else:
+            assert isinstance(dimension, Range)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            fits = number and dimension.low <= float(value) <= dimension.high
+            allowed = f"a number from {dimension.low} to {dimension.high}"
+        if not fits:
+            raise InputError(where=place(name), field=f"{name}.{field}", value=value, allowed=allowed)
+    _check_point(sweep, point, place(name), name)
+
+
+def _check_point(sweep: SweepSpec, point: dict[str, Any], where: str, field: str) -> None:
+    try:
+        sweep.trial_spec(point)
+    except ValidationError as error:
+        message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise InputError(where=where, field=field, value=point, allowed=message) from None
