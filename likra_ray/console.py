@@ -20,6 +20,11 @@ OUTPUT = "results"
 """Default output folder."""
 
 
+def screen() -> Console:
+    """Standard output; into a file or a pipe 100 columns wide, so that its tables are not broken."""
+    return Console() if sys.stdout.isatty() else Console(width=100)
+
+
 @contextlib.contextmanager
 def exit_codes() -> Iterator[None]:
     """0 done; 1 the work failed; 2 the input is wrong, said in one line on standard error."""

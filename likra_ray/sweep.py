@@ -292,7 +292,7 @@ def main(
     resume: Annotated[bool, typer.Option("--resume", help="Finish a sweep that was stopped.")] = False,
 ) -> None:
     """Run a sweep and say where the critical phase lies."""
-    screen = Console()
+    screen = console.screen()
     with console.exit_codes():
         found = settings.load(space, set_)
         if dry_run:

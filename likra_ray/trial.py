@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from likra_ray import console, results, settings
 from likra_ray import plan as plans
@@ -251,7 +250,7 @@ def main(
         finding = results.finding(storage, [result])
         from likra_ray.reporting import summary
 
-        screen = Console()
+        screen = console.screen()
         for part in summary.finding_tables(finding):
             screen.print(part)
         screen.print(f"result: {storage.root}/{sweep.name}/trials/{result.key}/result.json", soft_wrap=True)

@@ -69,7 +69,7 @@ def resolve(name: str) -> Base:
 
 
 def load(base: Base, *, dtype: str = "float32") -> LoadedBase:
-    """Load and freeze a resolved base; attention is torch's scaled_dot_product_attention."""
+    """Load and freeze a resolved base; attention is scaled_dot_product_attention where the architecture has it."""
     import torch
 
     if base.path == RANDOM_TINY:
@@ -78,9 +78,7 @@ def load(base: Base, *, dtype: str = "float32") -> LoadedBase:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(base.path)
-        model = AutoModelForCausalLM.from_pretrained(
-            base.path, dtype=getattr(torch, dtype), attn_implementation="sdpa", use_safetensors=True
-        )
+        model = AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, dtype), use_safetensors=True)
         loaded = LoadedBase(model, tokenizer)
     loaded.model.requires_grad_(False).eval()
     return loaded

@@ -111,7 +111,7 @@ def token_logprobs(model: Any, row: Row, *, device: torch.device, cache: Any = N
     output = model(
         input_ids=row.tokens.to(device),
         position_ids=row.positions.to(device),
-        attention_mask=row.visible.to(device),
+        attention_mask=_mask(model, row, device),
         logits_to_keep=row.predicting.to(device),
         past_key_values=cache,
         use_cache=cache is not None,
@@ -119,3 +119,30 @@ def token_logprobs(model: Any, row: Row, *, device: torch.device, cache: Any = N
     logits = output.logits[0].float()
     source, target = row.source.to(device), row.target.to(device)
     return logits[source, target] - torch.logsumexp(logits, dim=-1)[source]
+
+
+def _mask(model: Any, row: Row, device: torch.device) -> Any:
+    """`visible` as this model takes it: within its sliding window, by kind of layer, to be added where that is asked.
+
+    Given a 4-D mask, transformers applies neither a window nor, in eager attention, a truth value as -inf.
+    """
+    inner = getattr(model, "module", model)  # a DeepSpeed engine's `config` is DeepSpeed's
+    config = inner.config
+    kinds = set(getattr(config, "layer_types", None) or ())
+    full = row.visible.to(device)
+    window = getattr(config, "sliding_window", None) if not kinds or "sliding_attention" in kinds else None
+    if window is None:
+        return _added(full, inner)
+    positions = row.positions[0]
+    columns = torch.cat([torch.arange(full.shape[-1] - len(positions)), positions])
+    near = full & (positions[:, None] - columns[None, :] < window).to(device)
+    if not kinds:
+        return _added(near, inner)
+    return {"full_attention": _added(full, inner), "sliding_attention": _added(near, inner)}
+
+
+def _added(seen: torch.Tensor, model: Any) -> torch.Tensor:
+    if model.config._attn_implementation != "eager":
+        return seen
+    least = torch.finfo(model.dtype).min
+    return torch.zeros(seen.shape, dtype=model.dtype, device=seen.device).masked_fill_(~seen, least)

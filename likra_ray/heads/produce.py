@@ -11,7 +11,7 @@ import functools
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -99,15 +99,17 @@ class Producer:
             start = 0
         # The weights come before the engine: ZeRO copies them into partitions of its own when it is made.
         adapters.write(self.model, order.role, self._load(order, start) if start else self._fresh[order.role])
-        examples: list[Encoded] = encode(self.tokenizer, order.pairs[: order.volumes[-1]])
-        with self._engine(order.role, order.learning_rate) as engine:
+        there = self.agreed(self.store.volumes(order.key))
+        last = max(n for n in order.volumes if n not in there)
+        examples: list[Encoded] = encode(self.tokenizer, order.pairs[:last])
+        with self._engine(order.role, order.learning_rate) as engine, self._recomputing():
             if start and moments is not None:
                 engine.load_state(moments, start // self.manner.batch_size)
             self.done.trained[order.key] += train(
                 engine,
                 examples,
                 start=start,
-                volumes=order.volumes,
+                volumes=[n for n in order.volumes if n <= last],
                 batches=Batches(self.manner.batch_size, self.manner.accumulation),
                 on_volume=functools.partial(self._keep, engine, order, start),
                 on_step=report,
@@ -122,9 +124,10 @@ class Producer:
         if seen > 0:
             adapters.check_trained(tensors)
         if self.rank == 0 and seen not in self.store.volumes(order.key):
+            # The state comes second: it takes the place of the one that a run broken off here goes on from.
+            self.store.save(order.key, seen, tensors, adapters.peft_config(self.model, order.role))
             if moments is not None:
                 self.store.save_optimizer(order.key, seen, moments)
-            self.store.save(order.key, seen, tensors, adapters.peft_config(self.model, order.role))
         self.barrier()
 
     def _load(self, order: HeadOrder, volume: int) -> dict[str, torch.Tensor]:
@@ -170,6 +173,21 @@ class Producer:
             yield engine
         finally:
             engine.close()
+
+    @contextlib.contextmanager
+    def _recomputing(self) -> Iterator[None]:
+        """Checkpointed layers recompute while the block runs; what they hold stays in evaluation mode (no dropout).
+
+        transformers checkpoints only layers that say they are training, and such a layer takes no cache.
+        """
+        layers = [module for module in self.model.modules() if getattr(module, "gradient_checkpointing", False)]
+        for layer in layers:
+            layer.training = True
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.training = False
 
     def agreed(self, value: Any) -> Any:
         """Rank 0's value on every rank: files may appear between two ranks' looks."""

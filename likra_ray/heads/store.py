@@ -67,7 +67,7 @@ class HeadStore:
         try:
             checksums = json.loads(self.storage.read(f"{folder}/manifest.json"))
             files = {name: self.storage.read(f"{folder}/{name}") for name in checksums}
-        except (FileNotFoundError, json.JSONDecodeError) as error:
+        except (FileNotFoundError, ValueError, TypeError) as error:
             raise DamagedHead(f"{folder}: {error}") from None
         for name, data in files.items():
             if hashlib.sha256(data).hexdigest() != checksums[name]:
@@ -79,10 +79,10 @@ class HeadStore:
     def save_optimizer(self, key: str, volume: int, state: Mapping[str, torch.Tensor]) -> None:
         """Keep Adam's state at a volume and drop those of smaller ones."""
         data = safetensors.torch.save(dict(state))
-        digest = hashlib.sha256(data).hexdigest()
-        self.storage.write(f"heads/{key}/optimizer-{volume}-{digest}.safetensors", data)
+        written = f"optimizer-{volume}-{hashlib.sha256(data).hexdigest()}.safetensors"
+        self.storage.write(f"heads/{key}/{written}", data)
         for other, name in self._optimizers(key):
-            if other < volume:
+            if other <= volume and name != written:
                 self.storage.remove(f"heads/{key}/{name}")
 
     def load_optimizer(self, key: str, volume: int) -> dict[str, torch.Tensor] | None:
@@ -128,7 +128,7 @@ class HeadStore:
             data = self.storage.read(f"{name}.arrow")
         except FileNotFoundError:
             data = b""
-        if hashlib.sha256(data).hexdigest() != self.storage.read(f"{name}.sha256").decode():
+        if hashlib.sha256(data).hexdigest().encode() != self.storage.read(f"{name}.sha256"):
             log.warning("%s.arrow is damaged: not used", name)
             return None
         return ScoreTable.from_arrow(data)

@@ -161,23 +161,39 @@ def sweep_summary(
 
 
 def _configurations(findings: Sequence[Finding], headline: int) -> Group:
-    columns = ("configuration (* headline)", "trials", "best likra", "at", "sft there", "midpoint of likra's jump")
+    columns = (
+        "configuration (* headline)",
+        "trials",
+        "best likra",
+        "at",
+        "sft there",
+        "likra jumps at",
+        "base_likra jumps at",
+    )
     table = _table(*columns)
     for number, finding in enumerate(findings):
         name = f"{'* ' if number == headline else '  '}{finding.name}"
         measured = [point for point in finding.curves["likra"] if not math.isnan(point.accuracy)]
         if not measured:
-            _row(table, name, str(len(finding.trials)), NOTHING, NOTHING, NOTHING, NOTHING)
+            _row(table, name, str(len(finding.trials)), *[NOTHING] * 5)
             continue
         top = max(measured, key=lambda point: point.accuracy)
         there = [_with_half_width(point) for point in finding.curves["sft"] if point.volume == top.volume]
-        phase = finding.phase["likra"]
-        midpoint = "none" if not phase.found or phase.midpoint is None else f"{phase.midpoint:.0f}"
-        if phase.found and phase.midpoint_interval is not None:
-            midpoint += f" [{phase.midpoint_interval[0]:.0f}, {phase.midpoint_interval[1]:.0f}]"
         sft = there[0] if there else NOTHING
-        _row(table, name, str(len(finding.trials)), _with_half_width(top), str(top.volume), sft, midpoint)
+        _row(table, name, str(len(finding.trials)), _with_half_width(top), str(top.volume), sft, *_midpoints(finding))
     return _titled("All configurations", table)
+
+
+def _midpoints(finding: Finding) -> list[str]:
+    """Midpoint and interval of Likra's and of Base-Likra's critical phase, or "none"."""
+    shown = []
+    for arm in ("likra", "base_likra"):
+        phase = finding.phase[arm]
+        if not phase.found or phase.midpoint is None or phase.midpoint_interval is None:
+            shown.append("none")
+        else:
+            shown.append(f"{phase.midpoint:.0f} [{phase.midpoint_interval[0]:.0f}, {phase.midpoint_interval[1]:.0f}]")
+    return shown
 
 
 def _with_half_width(point: CurvePoint) -> str:
