@@ -26,15 +26,18 @@ def screen() -> Console:
 
 
 @contextlib.contextmanager
-def exit_codes() -> Iterator[None]:
-    """0 done; 1 the work failed; 2 the input is wrong, said in one line on standard error."""
+def exit_codes(after_ctrl_c: str) -> Iterator[None]:
+    """0 done; 1 the work failed; 2 the input is wrong, said in one line on standard error.
+
+    after_ctrl_c: how to go on, in words.
+    """
     try:
         yield
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(WRONG_INPUT) from None
     except KeyboardInterrupt:
-        print("stopped; what had finished is kept: the same command with --resume goes on", file=sys.stderr)
+        print(f"stopped; what had finished is kept: {after_ctrl_c}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
         Console(stderr=True).print_exception(max_frames=12)

@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray.errors import Unreachable
 from likra_ray.heads.orders import ROLES
@@ -98,7 +99,7 @@ def _between(sweep: SweepSpec, field: str, at: float) -> float:
     return float(low + at * (high - low))
 
 
-def count(sweep: SweepSpec, material: plans.Material, points: list[dict[str, Any]], store: HeadStore) -> Work:
+def count(sweep: SweepSpec, material: materials.Material, points: list[dict[str, Any]], store: HeadStore) -> Work:
     """Heads, examples and tables of these points, what the store has taken off."""
     needed: dict[str, set[int]] = {}
     evaluation = base_key = ""
@@ -117,7 +118,7 @@ def count(sweep: SweepSpec, material: plans.Material, points: list[dict[str, Any
     return Work(len(needed), stored, examples, tables)
 
 
-def _time(work: Work, material: plans.Material, trial: TrialSpec) -> str:
+def _time(work: Work, material: materials.Material, trial: TrialSpec) -> str:
     """How long that takes here, from the model's size and a matrix product timed now."""
     from likra_ray.heads import base as bases
 

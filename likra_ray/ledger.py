@@ -9,15 +9,17 @@ import datetime
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
-from likra_ray import plan, results
+from likra_ray import material as materials
+from likra_ray import results
 from likra_ray.analysis import findings
 from likra_ray.analysis.findings import Finding
+from likra_ray.console import OUTPUT
 from likra_ray.errors import InputError
-from likra_ray.plan import Material
+from likra_ray.material import Material
 from likra_ray.records import TrialResult
 from likra_ray.settings import resolved
 from likra_ray.spec import SweepSpec, TrialSpec
@@ -58,19 +60,13 @@ class Ledger:
     @property
     def remaining(self) -> int:
         """Trials still to run."""
-        if self.exhausted:
-            return 0
         target = self.sweep.budget.trials if self.sweep.search else 1
         return max(0, target - len(self.trials))
 
     @property
-    def exhausted(self) -> bool:
-        """Whether every point of the space is measured: fewer trials than the budget allows were enough."""
-        return bool(self._record.get("exhausted"))
-
-    @exhausted.setter
-    def exhausted(self, value: bool) -> None:
-        self._record["exhausted"] = value
+    def finished(self) -> bool:
+        """Whether the sweep ran to its end: all trials, all points, or all of its minutes."""
+        return self._record["status"] in ("done", "failed")
 
     @property
     def results(self) -> list[TrialResult]:
@@ -97,19 +93,30 @@ class Ledger:
         failed = [result for result in self.results if result.status == "failed"]
         keys = {result.key for result in failed}
         self._record["trials"] = [key for key in self.trials if key not in keys]
+        for key in keys:
+            results.remove(self.storage, self.sweep.name, key)
         return [result.sampled for result in failed]
 
     def begin(self, mirror: Mirror, tracking_uri: str) -> None:
         """From here on trials run: sweep.json and the parent run in MLflow exist."""
-        from likra_ray.reporting.tracking import provenance, without_secret
+        from likra_ray.reporting.tracking import provenance
+
+        self._record |= {"status": "running", "provenance": provenance()}
+        self._open(mirror, tracking_uri)
+        mirror.close_stale(self._record["mlflow_run"], "KILLED")
+        self._write()
+
+    def replay(self, mirror: Mirror, tracking_uri: str) -> None:
+        """Bring MLflow up to a sweep that ended before: what is there already is not written again."""
+        self._open(mirror, tracking_uri)
+        self._write()
+        self._mirror_all()
+
+    def _open(self, mirror: Mirror, tracking_uri: str) -> None:
+        from likra_ray.reporting.tracking import without_secret
 
         self._mirror = mirror
-        self._record |= {
-            "status": "running",
-            "provenance": provenance(),
-            "tracking_uri": without_secret(tracking_uri),
-            "left_out": len(self.material.left_out),
-        }
+        self._record["tracking_uri"] = without_secret(tracking_uri)
         sweep = self.sweep
         questions = f"{len(self.material.train)} to train on, {len(self.material.evaluate)} to evaluate on"
         self._record["mlflow_run"] = mirror.start_sweep(
@@ -120,8 +127,6 @@ class Ledger:
             spec_yaml=json.dumps(sweep.model_dump(mode="json"), indent=1),
             description=f"Likra sweep {sweep.name} on {sweep.base}: {questions}, {sweep.questions.shots}-shot.",
         )
-        mirror.close_stale(self._record["mlflow_run"], "KILLED")
-        self._write()
 
     def start_trial(self, key: str, name: str, trial: TrialSpec) -> None:
         """A trial began: its run appears in MLflow."""
@@ -179,37 +184,52 @@ class Ledger:
 
     def close(self, *, interrupted: bool) -> None:
         """Write the findings, here and in MLflow, and end the parent run."""
+        found = self.findings()
+        self._record |= {"status": "interrupted" if interrupted else "done" if found else "failed", "ended": _now()}
+        if found:
+            self._record["headline"] = found[findings.headline(found)].name
+            self._record["critical_phase"] = {finding.name: _phases(finding) for finding in found}
+        self._write()
+        for name, data in self._artifacts(found).items():
+            self.storage.write(f"{self.sweep.name}/{name}", data)
+        self._mirror_all()
+
+    def _artifacts(self, found: Sequence[Finding]) -> dict[str, bytes]:
+        """Figures of the headline and every critical phase; nothing where no trial ended well."""
         from likra_ray.reporting import figures
 
+        if not found:
+            return {}
+        best = found[findings.headline(found)]
+        return {
+            "critical_phase.json": json.dumps(self._record["critical_phase"], indent=1).encode(),
+            "learning_curves.png": figures.learning_curves(best, title=f"{self.sweep.name}: {best.name}"),
+            "efficiency.png": figures.efficiency_ladder(best),
+        }
+
+    def _mirror_all(self) -> None:
+        """Bring every run of the sweep in MLflow up to what stands here, and end the parent."""
         assert self._mirror is not None
-        found = self.findings()
-        status = "interrupted" if interrupted else "done" if found else "failed"
-        self._record |= {"status": status, "ended": _now()}
-        artifacts: dict[str, bytes] = {}
-        metrics: dict[str, float] = {"trials_done": len(self.done), "trials_failed": len(self.results) - len(self.done)}
-        tags = {"status": status}
-        if found:
-            best = found[findings.headline(found)]
-            phase = best.phase["likra"]
-            self._record["headline"] = best.name
-            self._record["critical_phase"] = {finding.name: _phases(finding) for finding in found}
-            tags |= {"headline": best.name, "phase/likra": phase.reason}
-            metrics["likra/accuracy"] = best.curves["likra"][-1].accuracy
-            if phase.found and phase.midpoint is not None:
-                metrics["phase/likra/midpoint"] = phase.midpoint
-            artifacts["critical_phase.json"] = json.dumps(self._record["critical_phase"], indent=1).encode()
-            artifacts["learning_curves.png"] = figures.learning_curves(best, title=f"{self.sweep.name}: {best.name}")
-            artifacts["efficiency.png"] = figures.efficiency_ladder(best)
-        self._write()
-        for name, data in artifacts.items():
-            self.storage.write(f"{self.sweep.name}/{name}", data)
-        artifacts["sweep.json"] = self._json()
         for result in self.results:
             self._mirror_result(result)
+        found = self.findings()
+        metrics: dict[str, float] = {"trials_done": len(self.done), "trials_failed": len(self.results) - len(self.done)}
+        tags = {"status": self._record["status"]}
+        if found:
+            best = found[findings.headline(found)]
+            tags["headline"] = best.name
+            metrics["likra/accuracy"] = best.curves["likra"][-1].accuracy
+            for arm, phase in best.phase.items():
+                tags[f"phase/{arm}"] = phase.reason
+                if phase.found and phase.midpoint is not None:
+                    metrics[f"phase/{arm}/midpoint"] = phase.midpoint
         self._mirror.close_stale(self._record["mlflow_run"], "KILLED")
-        ended = ENDED[status]
         self._mirror.finish_sweep(
-            self._record["mlflow_run"], status=ended, metrics=metrics, tags=tags, artifacts=artifacts
+            self._record["mlflow_run"],
+            status=ENDED[self._record["status"]],
+            metrics=metrics,
+            tags=tags,
+            artifacts={**self._artifacts(found), "sweep.json": self._json()},
         )
 
     def summary(self) -> RenderableType:
@@ -262,7 +282,7 @@ def open_ledger(storage: Storage, sweep: SweepSpec, material: Material, *, resum
             where=where, field=field, value=there, allowed="the same settings; else give another name or --output"
         )
     book = Ledger(storage, sweep, material, {**record, "spec": spec})
-    if not resume and (book.remaining or record["status"] not in ("done", "failed")):
+    if not resume and not book.finished:
         raise InputError(
             where=where,
             field="status",
@@ -272,14 +292,15 @@ def open_ledger(storage: Storage, sweep: SweepSpec, material: Material, *, resum
     return book
 
 
-def load_sweep(name: str, output: str = "results") -> Ledger:
+def load_sweep(name: str, output: str = OUTPUT) -> Ledger:
     """A sweep's ledger, for reading: `results`, `findings()`, `summary()`. Raises InputError where there is none."""
     storage = Storage(absolute(output))
     if not storage.exists(f"{name}/sweep.json"):
         there = [folder for folder in storage.names(".") if storage.exists(f"{folder}/sweep.json")]
         raise InputError(where=storage.root, field="sweep", value=name, allowed=f"one of {there}")
     record = json.loads(storage.read(f"{name}/sweep.json"))
-    return Ledger(storage, SweepSpec.model_validate(record["spec"]), plan.read(storage, record["material"]), record)
+    found = materials.read(storage, record["material"])
+    return Ledger(storage, SweepSpec.model_validate(record["spec"]), found, record)
 
 
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any] | None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,53 +22,10 @@ from pydantic import ValidationError
 from likra_ray.errors import InputError
 from likra_ray.heads import base as bases
 from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Manner, Role
+from likra_ray.material import Material, load
 from likra_ray.questions import curriculum, sources
-from likra_ray.records import Question
 from likra_ray.search import values
-from likra_ray.spec import EvaluationSpec, HeadSpec, SourceSpec, SweepSpec, TrialSpec
-from likra_ray.storage import Storage
-
-
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """The questions of a sweep and the base they are put to."""
-
-    base: str
-    """As the spec names it."""
-    identity: str
-    """Of the base's weights and tokenizer."""
-    train: tuple[Question, ...]
-    """What heads learn from; solved examples and questions that are evaluated on too are not among them."""
-    shots: tuple[Question, ...]
-    """Solved examples before each evaluated question."""
-    evaluate: tuple[Question, ...]
-    others: tuple[Question, ...]
-    """Of another data set, for far answers; often none."""
-    left_out: tuple[tuple[str, str], ...]
-    """(id, reason) of every question that was not used."""
-
-    def to_json(self) -> str:
-        """What workers read back."""
-        lists = {name: [question.to_json() for question in getattr(self, name)] for name in _LISTS}
-        rest = {"base": self.base, "identity": self.identity, "left_out": self.left_out}
-        return json.dumps({**rest, **lists}, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Material:
-        """Back from `to_json`."""
-        row = json.loads(text)
-        for name in _LISTS:
-            row[name] = tuple(Question.from_json(question) for question in row[name])
-        row["left_out"] = tuple((identity, reason) for identity, reason in row["left_out"])
-        return cls(**row)
-
-    @property
-    def name(self) -> str:
-        """Its file below the output folder, named by content."""
-        return f"questions/{hashlib.sha256(self.to_json().encode()).hexdigest()[:16]}.json"
-
-
-_LISTS = ("train", "shots", "evaluate", "others")
+from likra_ray.spec import EvaluationSpec, HeadSpec, SweepSpec, TrialSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +44,8 @@ def gather(sweep: SweepSpec) -> Material:
     """Find the base, load the questions and check that every trial of the search has enough. Raises InputError."""
     base = bases.resolve(sweep.base)
     questions = sweep.questions
-    evaluate, left_out = _load(questions.evaluate, "evaluate")
-    pool, left_out_of_train = _load(questions.train, "train")
+    evaluate, left_out = load(questions.evaluate, "evaluate")
+    pool, left_out_of_train = load(questions.train, "train")
     apart = sources.without_overlap(pool, evaluate)
     refuse = [source.source for source in questions.train if sources.default_defects(source.source) == "refuse"]
     if apart.left_out and refuse:
@@ -100,36 +58,20 @@ def gather(sweep: SweepSpec) -> Material:
     shots = sources.keep(apart.questions, questions.shots) if questions.shots else []
     shown = {shot.id for shot in shots}
     others = sweep.trial.negative_source.other
+    # Workers run in folders of their own: a path of this folder must not depend on where they are.
+    local = sweep.base not in (*bases.ALIASES, bases.RANDOM_TINY) and Path(sweep.base).exists()
     material = Material(
-        base=sweep.base,
+        base=str(Path(sweep.base).resolve()) if local else sweep.base,
         identity=base.identity,
         train=tuple(question for question in apart.questions if question.id not in shown),
         shots=tuple(shots),
         evaluate=tuple(evaluate),
-        others=tuple(_load(others, "train")[0]) if others else (),
+        others=tuple(load(others, "train")[0]) if others else (),
         left_out=(*left_out, *left_out_of_train, *apart.left_out),
     )
     _check_volumes(sweep, material)
+    _check_targets(sweep.trial.lora.targets, base)
     return material
-
-
-def _load(specs: Iterable[SourceSpec], role: sources.Role) -> tuple[list[Question], list[tuple[str, str]]]:
-    """All questions of several sources, ids unique, and what was left out."""
-    questions: list[Question] = []
-    left_out: list[tuple[str, str]] = []
-    for spec in specs:
-        split = spec.split or sources.default_split(spec.source, role)
-        defects = sources.default_defects(spec.source)
-        loaded = sources.load(spec.source, split=split, folder=spec.folder, defects=defects)
-        questions += sources.keep(loaded.questions, spec.limit) if spec.limit else loaded.questions
-        left_out += loaded.left_out
-    seen: set[str] = set()
-    for question in questions:
-        if question.id in seen:
-            raise InputError(where="search space", field=f"questions.{role}", value=question.id,
-                             allowed="sources whose questions have different ids")  # fmt: skip
-        seen.add(question.id)
-    return questions, left_out
 
 
 def _check_volumes(sweep: SweepSpec, material: Material) -> None:
@@ -160,6 +102,15 @@ def _check_volumes(sweep: SweepSpec, material: Material) -> None:
                 raise InputError(
                     where="search space", field=f"trial.volumes ({role} head)", value=largest, allowed=allowed
                 )
+
+
+def _check_targets(targets: Sequence[str], base: bases.Base) -> None:
+    """The layers to adapt must be the base's; where its configuration is not on this machine, the workers say so."""
+    there = bases.linear_layers(base)
+    missing = [target for target in targets if there is not None and target not in there]
+    if missing and there is not None:
+        raise InputError(where="search space", field="trial.lora.targets", value=missing,
+                         allowed=f"linear layers of {base.path}: {', '.join(sorted(there))}")  # fmt: skip
 
 
 def needs_plausibility(trial: TrialSpec) -> bool:
@@ -206,26 +157,17 @@ def _recipe(trial: TrialSpec, material: Material) -> dict[str, Any]:
     if trial.near_miss_share < 1:
         recipe["far_from"] = source.far_from
         if source.far_from == "other_dataset":
-            recipe["others"] = questions_digest(material.others)
+            recipe["others"] = material.digests["others"]
     return recipe
-
-
-def questions_digest(questions: Sequence[Question]) -> str:
-    """SHA-256 over every field of every question, in order."""
-    digest = hashlib.sha256()
-    for question in questions:
-        digest.update(json.dumps(question.to_json(), sort_keys=True).encode() + b"\n")
-    return digest.hexdigest()
 
 
 def trial_plan(material: Material, trial: TrialSpec) -> TrialPlan:
     """All keys of a trial; the model is not needed."""
-    train = questions_digest(material.train)
     heads: dict[Role, HeadSpec] = {
         role: HeadSpec(
             role=role,
             base=material.identity,
-            questions=train,
+            questions=material.digests["train"],
             recipe=_recipe(trial, material) if role == "negative" else {},
             learning_rate=trial.learning_rate,
             batch_size=trial.batch_size,
@@ -237,8 +179,8 @@ def trial_plan(material: Material, trial: TrialSpec) -> TrialPlan:
     }
     evaluation = EvaluationSpec(
         base=material.identity,
-        questions=questions_digest(material.evaluate),
-        prefix=questions_digest(material.shots),
+        questions=material.digests["evaluate"],
+        prefix=material.digests["shots"],
         precision=trial.precision,
     )
     # Workers and ZeRO stage do not change a result, so they are not in its name.
@@ -264,7 +206,7 @@ def evaluation_order(plan: TrialPlan, material: Material) -> EvaluationOrder:
 
 def plausibility_order(material: Material) -> EvaluationOrder:
     """The training questions, for the base to score before negatives are chosen by its score."""
-    return EvaluationOrder(key=f"training-{questions_digest(material.train)[:16]}", questions=material.train)
+    return EvaluationOrder(key=f"training-{material.digests['train'][:16]}", questions=material.train)
 
 
 def head_orders(
@@ -299,15 +241,3 @@ def manner(trial: TrialSpec) -> Manner:
         zero_stage=trial.zero_stage,
         activation_checkpointing=trial.activation_checkpointing,
     )
-
-
-def write(material: Material, storage: Storage) -> str:
-    """Put the material where workers find it; returns its name."""
-    if not storage.exists(material.name):
-        storage.write(material.name, material.to_json().encode())
-    return material.name
-
-
-def read(storage: Storage, name: str) -> Material:
-    """The material of a sweep."""
-    return Material.from_json(storage.read(name).decode())

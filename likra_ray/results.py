@@ -141,6 +141,11 @@ def read(storage: Storage, sweep: str, key: str) -> TrialResult | None:
     return TrialResult.from_json(storage.read(name).decode()) if storage.exists(name) else None
 
 
+def remove(storage: Storage, sweep: str, key: str) -> None:
+    """Forget what a trial left: it will be run again."""
+    storage.remove(f"{sweep}/trials/{key}/result.json")
+
+
 def write(storage: Storage, sweep: str, result: TrialResult) -> None:
     """Keep what a trial found."""
     storage.write(f"{sweep}/trials/{result.key}/result.json", result.to_json().encode())

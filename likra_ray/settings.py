@@ -187,4 +187,4 @@ def _known_fields(place: Sequence[str | int]) -> list[str]:
             model = Choices if part == "Choices" else Range
         elif isinstance(part, str) and part in getattr(model, "model_fields", {}):
             model = model.model_fields[part].annotation
-    return list(getattr(model, "model_fields", ())) or ["the fields that docs/reference.md lists"]
+    return list(getattr(model, "model_fields", ())) or ["the fields that likra_ray/spec.py lists"]

@@ -70,19 +70,14 @@ def params(sweep: SweepSpec, point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sampler(sweep: SweepSpec) -> optuna.samplers.BaseSampler:
-    """The sampler the spec names, seeded."""
+    """The sampler the spec names, seeded. A grid needs none: `ask_new` walks through it."""
     seed = sweep.sampler_seed
-    if sweep.sampler == "random":
+    if sweep.sampler in ("random", "grid"):
         return optuna.samplers.RandomSampler(seed=seed)
     if sweep.sampler == "qmc":
         return optuna.samplers.QMCSampler(seed=seed, scramble=True)
     if sweep.sampler == "nsga2":
         return optuna.samplers.NSGAIISampler(seed=seed)
-    if sweep.sampler == "grid":
-        points = {field: values(field, axis, sweep.trial.volumes) or [] for field, axis in sweep.search.items()}
-        grid = {name: [params(sweep, {field: value})[name] for value in points[field]]
-                for field in points for name in params(sweep, {field: points[field][0]})}  # fmt: skip
-        return optuna.samplers.GridSampler(grid, seed=seed)
     return optuna.samplers.TPESampler(seed=seed)
 
 
@@ -91,8 +86,8 @@ def storage(url: str) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(url)
 
 
-def open_study(sweep: SweepSpec, url: str) -> optuna.Study:
-    """The sweep's study, made or loaded; points a dead driver left running are put back at the front of the queue."""
+def open_study(sweep: SweepSpec, url: str) -> tuple[optuna.Study, list[dict[str, Any]]]:
+    """The sweep's study, made or loaded, and the points a dead driver left running in it, which are failed here."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     better: list[Literal["maximize", "minimize"]] = [
         "maximize" if mode == "max" else "minimize" for mode in sweep.objective.values()
@@ -100,21 +95,23 @@ def open_study(sweep: SweepSpec, url: str) -> optuna.Study:
     study = optuna.create_study(
         storage=storage(url), study_name=sweep.name, sampler=sampler(sweep), directions=better, load_if_exists=True
     )
+    left = []
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         if trial.params:
-            study.enqueue_trial(trial.params)
-    return study
+            left.append(point(trial.params))
+    return study, left
 
 
 def ask_new(study: optuna.Study, sweep: SweepSpec) -> optuna.Trial | None:
     """A point nobody has measured or is measuring, as a running trial; None where none is left.
 
-    The sampler is asked first; where it insists on known points of a finite space, a random new one is taken. What a
-    longer head has passed, or will pass, is known.
+    Points in the queue come first, then the sampler is asked; where it insists on known points of a finite space, a
+    random new one is taken. A grid is walked through in order. What a longer head has passed, or will pass, is known.
     """
     space = distributions(sweep)
-    for _ in range(ASKS):
+    queued = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+    for _ in range(queued if sweep.sampler == "grid" else ASKS + queued):
         trial = study.ask(space)
         if not _known(study, sweep, trial):
             return trial
@@ -122,7 +119,8 @@ def ask_new(study: optuna.Study, sweep: SweepSpec) -> optuna.Trial | None:
     left = [candidate for candidate in _grid(sweep) if not _known(study, sweep, None, candidate)]
     if not left:
         return None
-    chosen = left[int(np.random.default_rng([sweep.sampler_seed, len(study.trials)]).integers(len(left)))]
+    rng = np.random.default_rng([sweep.sampler_seed, len(study.trials)])
+    chosen = left[0 if sweep.sampler == "grid" else int(rng.integers(len(left)))]
     study.enqueue_trial(params(sweep, chosen))
     return study.ask(space)
 
@@ -150,26 +148,36 @@ def _known(
     return False
 
 
+def tell(study: optuna.Study, sweep: SweepSpec, result: TrialResult) -> None:
+    """Give the study a finished trial that it did not hear of, and what that trial passed."""
+    _add(study, sweep, result, dict(result.sampled), None)
+    observe(study, sweep, result)
+
+
 def observe(study: optuna.Study, sweep: SweepSpec, result: TrialResult) -> int:
     """Tell the study every smaller volume a finished trial passed; returns how many."""
     dimension = sweep.search.get("negatives")
     if dimension is None:
         return 0
-    space = distributions(sweep)
     known = {(trial.user_attrs.get(OBSERVED), point(trial.params).get("negatives")) for trial in study.trials}
     told = 0
     for volume in values("negatives", dimension, sweep.trial.volumes) or []:
-        if volume >= result.sampled["negatives"] or (result.key, volume) in known:
-            continue
-        found = [objective_value(result, metric, volume) for metric in sweep.objective]
-        if all(math.isfinite(value) for value in found):
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params=params(sweep, {**result.sampled, "negatives": volume}),
-                    distributions=space,
-                    values=found,
-                    user_attrs={OBSERVED: result.key},
-                )
-            )
-            told += 1
+        if volume < result.sampled["negatives"] and (result.key, volume) not in known:
+            told += _add(study, sweep, result, {**result.sampled, "negatives": volume}, volume)
     return told
+
+
+def _add(
+    study: optuna.Study, sweep: SweepSpec, result: TrialResult, place: Mapping[str, Any], volume: int | None
+) -> bool:
+    """Add what a trial measured at one of its volumes (None: its last) as a finished Optuna trial, unless it is NaN."""
+    found = [objective_value(result, metric, volume) for metric in sweep.objective]
+    if not all(math.isfinite(value) for value in found):
+        return False
+    observed = {} if volume is None else {OBSERVED: result.key}
+    study.add_trial(
+        optuna.trial.create_trial(
+            params=params(sweep, place), distributions=distributions(sweep), values=found, user_attrs=observed
+        )
+    )
+    return True

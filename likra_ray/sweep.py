@@ -21,6 +21,7 @@ import typer
 from rich.console import Console
 
 from likra_ray import console, ledger, results, settings
+from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray import study as studies
 from likra_ray.records import TrialResult
@@ -52,48 +53,36 @@ def run_sweep(
     storage.check_writable()
     material = plans.gather(sweep)
     book = ledger.open_ledger(storage, sweep, material, resume=resume)
-    if book.remaining == 0:
-        screen.print(f"{sweep.name}: all {len(book.trials)} trials are there already; nothing is trained")
-        return book
     from likra_ray.reporting.tracking import Mirror
 
     mirror = Mirror(tracking_uri, sweep.name)
-    plans.write(material, storage)
+    again = book.retried() if resume else []
+    if book.remaining == 0 or (book.finished and not resume):
+        screen.print(f"{sweep.name}: {len(book.trials)} trials are there already; nothing is trained", soft_wrap=True)
+        book.replay(mirror, tracking_uri)
+        return book
+    materials.write(material, storage)
     with console.ray_session(show_workers=False):
         from likra_ray import trial as trials
 
-        concurrent = _concurrency(sweep.trial)
+        concurrent = trials.places(sweep.trial)
         keep = trials.leases()
         book.begin(mirror, tracking_uri)
-        study = studies.open_study(sweep, book.study_url()) if sweep.search else None
-        for point in book.retried():
-            if study is not None:
-                study.enqueue_trial(studies.params(sweep, point))
-        driver = Driver(sweep, material, book, study, screen)
+        driver = Driver(sweep, material, book, screen)
+        driver.open_study(again)
         began = time.monotonic()
-        _tune(driver, concurrent)
+        try:
+            _tune(driver, concurrent)
+        except BaseException:
+            book.close(interrupted=True)
+            raise
         del keep
-    minutes = (time.monotonic() - began) / 60
-    interrupted = book.remaining > 0 and minutes < sweep.budget.minutes
+    out_of_time = time.monotonic() - began >= sweep.budget.minutes * 60
+    interrupted = book.remaining > 0 and not out_of_time and not driver.exhausted
     book.close(interrupted=interrupted)
     if interrupted:
         raise KeyboardInterrupt
     return book
-
-
-def _concurrency(trial: TrialSpec) -> int:
-    """Trials the cluster holds at once. Raises InputError, with both numbers, where it never holds one."""
-    import ray
-
-    from likra_ray.trial import check_resources
-
-    cluster = ray.cluster_resources()
-    check_resources(trial, cluster)
-    each = trial.resources
-    fits = [cluster["CPU"] / (each.cpus * each.workers)]
-    if each.gpus:
-        fits.append(cluster["GPU"] / (each.gpus * each.workers))
-    return int(min(fits))
 
 
 def _tune(driver: Driver, concurrent: int) -> None:
@@ -131,7 +120,7 @@ def _search(driver: Driver) -> Any:
             assert self.hears is not None
             chosen = studies.ask_new(self.hears.study, self.hears.sweep)
             if chosen is None:
-                self.hears.book.exhausted = True
+                self.hears.nothing_new = True
                 return Searcher.FINISHED
             self._ot_trials[trial_id] = chosen
             return chosen.params
@@ -142,10 +131,7 @@ def _search(driver: Driver) -> Any:
         def save(self, checkpoint_path: str) -> None:
             """The study lies in Optuna's storage; nothing else is to be kept."""
 
-    sweep, study = driver.sweep, driver.study
-    if not study.trials:
-        for point in sweep.start_from:
-            study.enqueue_trial(studies.params(sweep, point))
+    sweep = driver.sweep
     search = Search(
         studies.distributions(sweep),
         metric=list(sweep.objective),
@@ -183,7 +169,7 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
             callbacks=(TuneReportCallback(),),
         )
     except Exception as error:
-        plan = plans.trial_plan(plans.read(storage, context["material"]), trial)
+        plan = plans.trial_plan(materials.read(storage, context["material"]), trial)
         results.write(storage, sweep.name, results.failed(trial, plan, point, results.reason(error)))
         raise
     tune.report({metric: objective_value(result, metric) for metric in sweep.objective})
@@ -192,49 +178,73 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
 class Driver:
     """Hears of every trial, in the driver's process, and hands it to the ledger, the study and the screen."""
 
-    def __init__(
-        self, sweep: SweepSpec, material: plans.Material, book: ledger.Ledger, study: Any, screen: Console
-    ) -> None:
-        self.sweep, self.material, self.book, self.study, self.screen = sweep, material, book, study, screen
-        self._began: dict[str, float] = {}
+    def __init__(self, sweep: SweepSpec, material: materials.Material, book: ledger.Ledger, screen: Console) -> None:
+        self.sweep, self.material, self.book, self.screen = sweep, material, book, screen
+        self.study: Any = None
+        self.nothing_new = False
+        """Whether Optuna was asked and every point was measured or being measured."""
+        self._running: dict[str, float] = {}
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every point of the space is measured: fewer trials than the budget allows were enough."""
+        return self.nothing_new and not self._running
+
+    def open_study(self, again: list[dict[str, Any]]) -> None:
+        """Open the study; what a dead driver left running, and the points of `again`, come first."""
+        if not self.sweep.search:
+            return
+        self.study, left = studies.open_study(self.sweep, self.book.study_url())
+        for point in left:
+            key, _ = self._identify(point)
+            result = results.read(self.book.storage, self.sweep.name, key)
+            if result is None or result.status != "done":
+                again.append(point)
+            elif key not in self.book.trials:
+                # It finished in the moment in which the driver died.
+                self.book.end_trial(result)
+                studies.tell(self.study, self.sweep, result)
+        if not self.study.trials:
+            again += [dict(point) for point in self.sweep.start_from]
+        for point in again:
+            self.study.enqueue_trial(studies.params(self.sweep, point))
 
     def started(self, point: dict[str, Any]) -> None:
         """A trial began."""
         key, trial = self._identify(point)
-        self._began[key] = time.monotonic()
+        self._running[key] = time.monotonic()
         self.book.start_trial(key, results.named(point), trial)
-        self.screen.print(
-            f"[driver] trial {key} starts: {results.named(point)}", highlight=False, markup=False, soft_wrap=True
-        )
+        self._say(f"[driver] trial {key} starts: {results.named(point)}")
 
     def progressed(self, point: dict[str, Any], report: Mapping[str, Any]) -> None:
         """A trial's workers made a step; volumes are shown, what lies between them is not."""
-        key, trial = self._identify(point)
-        if report.get("examples") in trial.volumes:
-            self.screen.print(
-                f"[rank 0] trial {key}: {report['role']} head {report['examples']} of {report['of']} examples, "
-                f"loss {report['loss']:.3f}",
-                highlight=False,
-                markup=False,
-            )
+        if report.get("examples") in self.sweep.trial.volumes:
+            key, _ = self._identify(point)
+            seen, of, loss = report["examples"], report["of"], report["loss"]
+            self._say(f"[rank 0] trial {key}: {report['role']} head {seen} of {of} examples, loss {loss:.3f}")
 
-    def ended(self, point: dict[str, Any]) -> None:
-        """A trial ended, well or not; without a record of its own it died with its process."""
+    def ended(self, point: dict[str, Any], *, failed: bool) -> None:
+        """A trial ended. One that failed without a record died with its process; one that did not was stopped."""
+        from likra_ray import trial as trials
+
         key, trial = self._identify(point)
+        trials.release(key)
+        seconds = time.monotonic() - self._running[key]
         result = results.read(self.book.storage, self.sweep.name, key)
         if result is None:
+            if not failed:
+                return
             plan = plans.trial_plan(self.material, trial)
             result = results.failed(trial, plan, point, "its process died before it could say why")
             results.write(self.book.storage, self.sweep.name, result)
+        del self._running[key]
         self.book.end_trial(result)
         if self.study is not None and result.status == "done":
             studies.observe(self.study, self.sweep, result)
-        self.screen.print(
-            self._line(result, time.monotonic() - self._began.get(key, time.monotonic())),
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        self._say(self._line(result, seconds))
+
+    def _say(self, line: str) -> None:
+        self.screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, result: TrialResult, seconds: float) -> str:
         done = f"{len(self.book.trials)} of {self.sweep.budget.trials}"
@@ -270,11 +280,11 @@ def _callback(driver: Driver) -> Any:
 
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             assert self.hears is not None
-            self.hears.ended(studies.point(trial.config))
+            self.hears.ended(studies.point(trial.config), failed=False)
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             assert self.hears is not None
-            self.hears.ended(studies.point(trial.config))
+            self.hears.ended(studies.point(trial.config), failed=True)
 
     return Callback(driver)
 
@@ -293,7 +303,7 @@ def main(
 ) -> None:
     """Run a sweep and say where the critical phase lies."""
     screen = console.screen()
-    with console.exit_codes():
+    with console.exit_codes("the same command with --resume goes on"):
         found = settings.load(space, set_)
         if dry_run:
             from likra_ray.dry_run import describe

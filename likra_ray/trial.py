@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from likra_ray import console, results, settings
+from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray.errors import InputError
 from likra_ray.heads.orders import HeadOrder
@@ -40,12 +42,15 @@ def run_trial(sweep: SweepSpec, point: Mapping[str, Any] | None = None, *, outpu
     point = dict(point or {})
     storage = Storage(absolute(output))
     storage.check_writable()
-    trial = sweep.trial_spec(point)
+    try:
+        trial = sweep.trial_spec(point)
+    except ValidationError as error:
+        raise settings.input_error(error, lambda field: "point") from None
     material = plans.gather(sweep)
     with console.ray_session(show_workers=True):
         keep = leases()
         result = perform(
-            trial, storage=storage, sweep=sweep.name, material=plans.write(material, storage), sampled=point
+            trial, storage=storage, sweep=sweep.name, material=materials.write(material, storage), sampled=point
         )
         del keep
     return result
@@ -66,7 +71,7 @@ def perform(
     A finished trial is read, not run. Raises what its workers raise.
     """
     began = time.monotonic()
-    questions = plans.read(storage, material)
+    questions = materials.read(storage, material)
     plan = plans.trial_plan(questions, trial)
     stored = results.read(storage, sweep, plan.key)
     if stored is not None and stored.status == "done":
@@ -76,7 +81,7 @@ def perform(
         try:
             done = _workers(trial, storage, sweep, material, plan.key, callbacks)
         finally:
-            _release(plan.key)
+            release(plan.key)
     tables = results.stored_tables(HeadStore(storage), plan)
     if tables is None:
         raise results.Unfinished(f"trial {plan.key}: the workers ended, but not every score table is there")
@@ -94,11 +99,10 @@ def _workers(
     trial: TrialSpec, storage: Storage, sweep: str, material: str, key: str, callbacks: tuple[Any, ...]
 ) -> dict[str, Any]:
     """Start the trial's Ray Train workers and wait for them; returns what rank 0's `work` returns."""
-    import ray
     from ray.train import LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    check_resources(trial, ray.cluster_resources())
+    places(trial)
     leases()
     resources = trial.resources
     per_worker = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
@@ -142,12 +146,13 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     rank = ray.train.get_context().get_world_rank()
     torch.set_num_threads(max(1, int(trial.resources.cpus)))
     storage = Storage(config["root"])
-    material = plans.read(storage, config["material"])
+    material = materials.read(storage, config["material"])
     plan = plans.trial_plan(material, trial)
     on_gpu = trial.resources.gpus > 0
-    base = bases.load(
-        bases.resolve(material.base), dtype="bfloat16" if on_gpu and trial.precision == "bf16" else "float32"
-    )
+    found = bases.resolve(material.base)
+    if found.identity != material.identity:
+        raise RuntimeError(f"base here is {found.identity}, the sweep's is {material.identity}")
+    base = bases.load(found, dtype="bfloat16" if on_gpu and trial.precision == "bf16" else "float32")
     if on_gpu:
         base.model.to(f"cuda:{torch.cuda.current_device()}")
     producer = Producer(base, HeadStore(storage), plans.manner(trial), seed=trial.seed)
@@ -214,21 +219,31 @@ def leases() -> Any:
     return ray.remote(num_cpus=0)(Leases).options(name=LEASES, get_if_exists=True).remote()
 
 
-def _release(holder: str) -> None:
+def release(holder: str) -> None:
+    """Give back every lease a trial holds: it ended, or its processes died."""
     import ray
 
     ray.get(leases().release_all.remote(holder))
 
 
-def check_resources(trial: TrialSpec, cluster: Mapping[str, float]) -> None:
-    """Raises InputError, with both numbers, for a trial the cluster can never hold."""
+def places(trial: TrialSpec) -> int:
+    """Trials the cluster holds at once, by what each machine holds. Raises InputError, with both numbers, for none."""
+    import ray
+
     resources = trial.resources
-    for name, each in (("CPU", resources.cpus), ("GPU", resources.gpus)):
-        asked, there = each * resources.workers, cluster.get(name, 0.0)
-        if asked > there:
-            field = f"trial.resources: {resources.workers} workers x {each:g} {name}"
-            raise InputError(where="search space", field=field, value=asked,
-                             allowed=f"at most the cluster's {there:g} {name}")  # fmt: skip
+    needs = {name: each for name, each in (("CPU", resources.cpus), ("GPU", resources.gpus)) if each}
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    workers = sum(min(int(machine.get(name, 0) // each) for name, each in needs.items()) for machine in machines)
+    if workers < resources.workers:
+        each = " and ".join(f"{amount:g} {name}" for name, amount in needs.items())
+        there = ", ".join(f"{sum(machine.get(name, 0) for machine in machines):g} {name}" for name in needs)
+        raise InputError(
+            where="search space",
+            field=f"trial.resources.workers of {each} each",
+            value=resources.workers,
+            allowed=f"at most {workers}, as the cluster's {len(machines)} machines hold ({there} in all)",
+        )
+    return workers // resources.workers
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -243,7 +258,7 @@ def main(
     output: Annotated[str, typer.Option(help="Folder or URI for heads, tables and results.")] = console.OUTPUT,
 ) -> None:
     """Run one trial, here and now, and print what it found."""
-    with console.exit_codes():
+    with console.exit_codes("the same command goes on from there"):
         sweep = settings.load(space, set_).sweep
         result = run_trial(sweep, sweep.start_from[0] if sweep.start_from else {}, output=output)
         storage = Storage(absolute(output))

@@ -37,6 +37,7 @@ ORDER = (
     "questions",
     "heads",
     "analysis",
+    "material",
     "plan",
     "results",
     "reporting",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from likra_ray import material as materials
 from likra_ray import plan
 from likra_ray.errors import InputError
 from likra_ray.heads.orders import ROLES
@@ -207,8 +208,8 @@ def test_another_data_set_changes_only_heads_that_draw_from_it() -> None:
 )
 def test_digest_of_questions_counts_every_field(other: Question) -> None:
     one = question("q", ("a", "correct"), ("b", "near_miss"))
-    assert plan.questions_digest([one]) != plan.questions_digest([other])
-    assert plan.questions_digest([one, other]) != plan.questions_digest([other, one])
+    assert materials.questions_digest([one]) != materials.questions_digest([other])
+    assert materials.questions_digest([one, other]) != materials.questions_digest([other, one])
 
 
 def test_volumes_of_each_head() -> None:
@@ -222,9 +223,9 @@ def test_material_survives_json_and_storage() -> None:
     assert back.name == MATERIAL.name
     assert changed(left_out=()).name != MATERIAL.name
     storage = Storage(f"memory://{uuid.uuid4().hex}")
-    name = plan.write(MATERIAL, storage)
-    assert name == plan.write(MATERIAL, storage) == MATERIAL.name
-    assert plan.read(storage, name) == MATERIAL
+    name = materials.write(MATERIAL, storage)
+    assert name == materials.write(MATERIAL, storage) == MATERIAL.name
+    assert materials.read(storage, name) == MATERIAL
 
 
 def test_orders_hold_the_curricula_and_the_keys() -> None:

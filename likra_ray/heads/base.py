@@ -14,7 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from likra_ray.errors import InputError
+from likra_ray.errors import InputError, Unreachable
 from likra_ray.storage import cache_folder
 
 ALIASES = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
@@ -34,6 +34,8 @@ class Base(NamedTuple):
     """Folder or hub id that transformers loads; RANDOM_TINY."""
     identity: str
     """Changes when weights or tokenizer do: name and SHA-256 of the files, or hub id and commit."""
+    revision: str | None = None
+    """Commit of a hub model; None for what lies on this machine."""
 
 
 class LoadedBase(NamedTuple):
@@ -65,7 +67,8 @@ def resolve(name: str) -> Base:
     hub_id = ALIASES.get(name, name)
     if hub_id.count("/") != 1 or hub_id.startswith((".", "/")):
         raise _unknown(name, "no such folder, alias or hub id")
-    return Base(hub_id, f"{hub_id}@{_commit(hub_id)}")
+    commit = _commit(hub_id)
+    return Base(hub_id, f"{hub_id}@{commit}", commit)
 
 
 def load(base: Base, *, dtype: str = "float32") -> LoadedBase:
@@ -77,8 +80,10 @@ def load(base: Base, *, dtype: str = "float32") -> LoadedBase:
     else:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(base.path)
-        model = AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, dtype), use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(base.path, revision=base.revision)
+        model = AutoModelForCausalLM.from_pretrained(
+            base.path, revision=base.revision, dtype=getattr(torch, dtype), use_safetensors=True
+        )
         loaded = LoadedBase(model, tokenizer)
     loaded.model.requires_grad_(False).eval()
     return loaded
@@ -98,6 +103,22 @@ def parameter_count(base: Base) -> int | None:
         with safe_open(file, framework="pt") as tensors:
             total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
     return total
+
+
+def linear_layers(base: Base) -> set[str] | None:
+    """Last names of the linear layers of a base whose configuration is on this machine; None elsewhere."""
+    import torch
+
+    if base.path == RANDOM_TINY:
+        model = _random_tiny().model
+    elif Path(base.path).is_dir():
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base.path))
+    else:
+        return None
+    return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
 
 
 def _unknown(name: str, why: str) -> InputError:
@@ -150,10 +171,7 @@ def _digest_folder(folder: Path) -> str:
 
 
 def _commit(hub_id: str) -> str:
-    """Commit of a hub model: the cached one, else what the hub says now; ``main`` where neither answers.
-
-    Without an answer the model may be on GPU machines only (a dry run here): loading it then fails there, by name.
-    """
+    """Commit of a hub model: the cached one, else what the hub says now. Raises Unreachable where neither answers."""
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     cached = try_to_load_from_cache(hub_id, "config.json")
@@ -164,7 +182,8 @@ def _commit(hub_id: str) -> str:
     except Exception as error:
         if type(error).__name__ in {"RepositoryNotFoundError", "HFValidationError"}:
             raise _unknown(hub_id, "the hub has no such model") from None
-        return "main"
+        allowed = f"a model on this machine, or a hub that answers ({type(error).__name__})"
+        raise Unreachable(where="search space", field="base", value=hub_id, allowed=allowed) from None
 
 
 def _random_tiny() -> LoadedBase:

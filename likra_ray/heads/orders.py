@@ -36,7 +36,7 @@ class EvaluationOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Manner:
-    """How the work is done. All but precision leave the heads as they are."""
+    """How the work is done. The last three, and accumulation, leave the heads as they are."""
 
     rank: int
     """LoRA rank."""

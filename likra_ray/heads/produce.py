@@ -52,20 +52,21 @@ class Producer:
         if manner.activation_checkpointing:
             base.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             base.model.enable_input_require_grads()
+        # A base loaded in bf16 (GPUs) computes in it; one loaded in fp32 (CPUs) does under autocast. DeepSpeed switches
+        # a CUDA autocast off inside its engine, so it must not be what makes the difference there.
+        weight = next(iter(base.model.parameters()))
+        casts = manner.precision == "bf16" and weight.dtype == torch.float32
+        self.autocast = functools.partial(torch.autocast, weight.device.type, dtype=torch.bfloat16, enabled=casts)
         self.model = adapters.attach(
             base.model, rank=manner.rank, alpha=manner.alpha, targets=manner.targets, seed=seed
         )
         self.done = Produced()
-        device_type = next(iter(base.model.parameters())).device.type
-        self.autocast = functools.partial(
-            torch.autocast, device_type, dtype=torch.bfloat16, enabled=manner.precision == "bf16"
-        )
         self._fresh = {role: adapters.read(self.model, role) for role in ROLES}
         self._forests: dict[str, Forest] = {}
 
     def base_table(self, base_key: str, evaluation: EvaluationOrder) -> None:
         """Score the base itself: its table also stands for every head at volume 0, which is the base bit for bit."""
-        if self.store.table(base_key, evaluation.key, 0) is None:
+        if self.agreed(self.store.table(base_key, evaluation.key, 0) is None):
             with self._engine("positive", 1e-4) as engine, self.model.disable_adapter():
                 self._score(engine, base_key, evaluation, 0)
 
