@@ -155,15 +155,16 @@ def tell(study: optuna.Study, sweep: SweepSpec, result: TrialResult) -> None:
 
 
 def observe(study: optuna.Study, sweep: SweepSpec, result: TrialResult) -> int:
-    """Tell the study every smaller volume a finished trial passed; returns how many."""
+    """Tell the study every smaller volume a finished trial passed, unless it knows; returns how many."""
     dimension = sweep.search.get("negatives")
     if dimension is None:
         return 0
-    known = {(trial.user_attrs.get(OBSERVED), point(trial.params).get("negatives")) for trial in study.trials}
+    known = [point(trial.params) for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
     told = 0
     for volume in values("negatives", dimension, sweep.trial.volumes) or []:
-        if volume < result.sampled["negatives"] and (result.key, volume) not in known:
-            told += _add(study, sweep, result, {**result.sampled, "negatives": volume}, volume)
+        passed = {**result.sampled, "negatives": volume}
+        if volume < result.sampled["negatives"] and passed not in known:
+            told += _add(study, sweep, result, passed, volume)
     return told
 
 

@@ -97,8 +97,12 @@ class TestFinishedSweep:
         assert len(points) == len(set(points))
         observed = [t for t in complete if OBSERVED in t.user_attrs]
         assert len(complete) - len(observed) == 3
-        passed = sum(len(result.curves["likra"]) - 2 for result in ledger(folder).results)
-        assert len(observed) == passed
+        passed = {
+            (result.sampled["near_miss_share"], point.volume)
+            for result in ledger(folder).results
+            for point in result.curves["likra"][1:]
+        }
+        assert {(t.params["near_miss_share"], round(2 ** t.params["log2_negatives"])) for t in complete} == passed
 
     def test_mlflow_mirrors_it(self, finished: Finished) -> None:
         from mlflow.tracking import MlflowClient

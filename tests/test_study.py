@@ -1,0 +1,96 @@
+"""What Optuna is asked and told: no point twice, whole curves for free, a queue that survives its driver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from likra_ray import settings, study
+from likra_ray.records import CurvePoint, TrialResult
+from likra_ray.spec import SweepSpec
+
+SMOKE = Path(__file__).parents[1] / "search_spaces/smoke.yaml"
+
+
+def sweep(*overrides: str) -> SweepSpec:
+    return settings.load(SMOKE, overrides).sweep
+
+
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder}/optuna.db"
+
+
+def result(point: dict[str, float], accuracies: dict[int, float]) -> TrialResult:
+    curve = [CurvePoint(volume=v, accuracy=a, interval=(a, a), questions=9, seeds=1) for v, a in accuracies.items()]
+    return TrialResult(
+        key="k",
+        name="k",
+        status="done",
+        reason=None,
+        spec={},
+        sampled=dict(point),
+        heads={},
+        evaluation="e",
+        curves={"likra": curve},
+        metrics={"likra/accuracy": accuracies, "sft/accuracy": accuracies, "likra/accuracy_norm": accuracies},
+        phase={},
+        trained={},
+        seconds={},
+    )
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid", "qmc", "nsga2"])
+def test_every_sampler_asks_each_point_once_until_none_is_left(sampler: str, tmp_path: Path) -> None:
+    spec = sweep(f"sampler={sampler}")
+    opened, left = study.open_study(spec, url(tmp_path))
+    assert left == []
+    asked = []
+    while (trial := study.ask_new(opened, spec)) is not None:
+        asked.append(study.point(trial.params))
+        assert len(asked) <= 9, asked
+    # Points on the way of a running one are not asked; the largest volume of each share is always reached.
+    assert len({tuple(sorted(point.items())) for point in asked}) == len(asked)
+    assert {point["near_miss_share"] for point in asked if point["negatives"] == 32} == {0.0, 0.5, 1.0}
+
+
+def test_params_and_points_are_each_others_inverse() -> None:
+    spec = sweep()
+    point = {"negatives": 16, "near_miss_share": 0.5}
+    assert study.params(spec, point) == {"log2_negatives": 4.0, "near_miss_share": 0.5}
+    assert study.point(study.params(spec, point)) == point
+
+
+def test_volumes_that_do_not_double_are_categories() -> None:
+    space = study.distributions(sweep("trial.volumes=[0, 8, 24, 32]"))
+    assert type(space["negatives"]).__name__ == "CategoricalDistribution"
+
+
+def test_a_long_trial_tells_the_study_what_it_passed_once(tmp_path: Path) -> None:
+    spec = sweep()
+    opened, _ = study.open_study(spec, url(tmp_path))
+    done = result({"negatives": 32, "near_miss_share": 0.5}, {0: 0.2, 8: 0.3, 16: 0.4, 32: 0.5})
+    assert study.observe(opened, spec, done) == 2
+    assert study.observe(opened, spec, done) == 0
+    told = {study.point(trial.params)["negatives"]: trial.values for trial in opened.trials}
+    assert told == {8: [0.3, 8.0], 16: [0.4, 16.0]}
+
+
+def test_missing_is_not_told(tmp_path: Path) -> None:
+    spec = sweep()
+    opened, _ = study.open_study(spec, url(tmp_path))
+    done = result({"negatives": 16, "near_miss_share": 0.5}, {0: 0.2, 8: float("nan"), 16: 0.4})
+    assert study.observe(opened, spec, done) == 0 and not opened.trials
+
+
+def test_what_a_dead_driver_left_running_is_handed_back(tmp_path: Path) -> None:
+    spec = sweep()
+    opened, _ = study.open_study(spec, url(tmp_path))
+    trial = study.ask_new(opened, spec)
+    assert trial is not None
+    point = study.point(trial.params)
+    again, left = study.open_study(spec, url(tmp_path))
+    assert left == [point]
+    again.enqueue_trial(study.params(spec, point))
+    asked = study.ask_new(again, spec)
+    assert asked is not None and study.point(asked.params) == point
