@@ -50,8 +50,8 @@ def describe(settings: Settings, storage: Storage, screen: Console) -> None:
     try:
         material = plans.gather(sweep)
     except Unreachable as error:
-        screen.print(f"questions: not read here. {error}", highlight=False, soft_wrap=True)
-        screen.print("volumes and heads are counted where the questions can be read; nothing was trained")
+        screen.print(f"not counted here: {error}", highlight=False, soft_wrap=True)
+        screen.print("heads, examples and time are counted where base and questions can be reached")
         return
     options = sum(len(question.options) for question in material.evaluate)
     screen.print(

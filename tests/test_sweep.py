@@ -237,7 +237,7 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (["--set", "questions.train=nowhere.jsonl"], "nowhere.jsonl"),
     (["--set", "questions.train=wikipedia"], "wikipedia"),
     (["--set", "base=no-such-base"], "base: got 'no-such-base'; allowed: smollm2-135m"),
-    (["--set", "trial.resources.workers=8"], "8 workers x 1 CPU: got 8.0; allowed: at most the cluster's"),
+    (["--set", "trial.resources.workers=8"], "trial.resources.workers of 1 CPU each: got 8; allowed: at most"),
     (["--output", "/dev/null/out"], "--output: got '/dev/null/out'"),
     (["--tracking-uri", "nonsense://host"], "--tracking-uri"),
 ]
