@@ -148,6 +148,16 @@ class TestFinishedSweep:
         [path] = (folder / "out/alone/trials").glob("*/result.json")
         assert TrialResult.from_json(path.read_text()).trained == {"positive": 0, "negative": 0}
 
+    def test_negatives_by_the_bases_own_score(self, finished: Finished) -> None:
+        """The base scores the training questions first; the positive head is the sweep's, the negative one is new."""
+        folder, _ = finished
+        hard = ["trial.negative_source.near_miss_from=most_plausible", "trial.negatives=8", "name=hard"]
+        ended = run("trial", folder, *[part for value in hard for part in ("--set", value)])
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        [path] = (folder / "out/hard/trials").glob("*/result.json")
+        assert TrialResult.from_json(path.read_text()).trained == {"positive": 0, "negative": 8}
+        assert list((folder / "out/heads").glob("base-*/scores/training-*/0.arrow"))
+
     def test_the_notebook_reads_it(self, finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
         folder, _ = finished
         notebook = json.loads((ROOT / "notebooks/quickstart.ipynb").read_text())
