@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,12 @@ import pytest
 
 if TYPE_CHECKING:
     from likra_ray.heads.base import LoadedBase
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cluster() -> None:
+    """Ray on this machine for each test that needs it, also where a cluster runs here already."""
+    os.environ["RAY_ADDRESS"] = "local"
 
 
 @pytest.fixture(scope="session")

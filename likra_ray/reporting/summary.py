@@ -62,11 +62,12 @@ def _titled(title: str, table: Table) -> Group:
     return Group(Text(title, style="bold"), table)
 
 
-def _table(*columns: str) -> Table:
-    """The first column is words, the others are figures."""
+def _table(first: str, *figures: str, words: int = 12) -> Table:
+    """The first column is words, at least that many characters wide; the others are figures."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if number else "left", overflow="fold")
+    table.add_column(Text(first), overflow="fold", min_width=words)
+    for column in figures:
+        table.add_column(Text(column), justify="right", overflow="fold")
     return table
 
 
@@ -161,26 +162,18 @@ def sweep_summary(
 
 
 def _configurations(findings: Sequence[Finding], headline: int) -> Group:
-    columns = (
-        "configuration (* headline)",
-        "trials",
-        "best likra",
-        "at",
-        "sft there",
-        "likra jumps at",
-        "base_likra jumps at",
-    )
-    table = _table(*columns)
+    figures = ("best likra", "at", "sft there", "likra jumps at", "base_likra jumps at")
+    table = _table("configuration (* headline)", *figures, words=30)
     for number, finding in enumerate(findings):
         name = f"{'* ' if number == headline else '  '}{finding.name}"
         measured = [point for point in finding.curves["likra"] if not math.isnan(point.accuracy)]
         if not measured:
-            _row(table, name, str(len(finding.trials)), *[NOTHING] * 5)
+            _row(table, name, *[NOTHING] * 5)
             continue
         top = max(measured, key=lambda point: point.accuracy)
         there = [_with_half_width(point) for point in finding.curves["sft"] if point.volume == top.volume]
         sft = there[0] if there else NOTHING
-        _row(table, name, str(len(finding.trials)), _with_half_width(top), str(top.volume), sft, *_midpoints(finding))
+        _row(table, name, _with_half_width(top), str(top.volume), sft, *_midpoints(finding))
     return _titled("All configurations", table)
 
 
