@@ -6,7 +6,7 @@ by generalised least squares with the covariance of the checkpoints (they share 
 n = 0 is no point on a log axis. The logistic in log2 n is at its lower asymptote there, exactly; so n = 0 anchors where
 the rise starts from, as it should: both heads of a Likra arm equal the base there and its accuracy is chance. The
 diminishing-returns family is written in n and needs no convention; log-linear has n = 0 one doubling before the first
-positive volume.
+positive volume. Where the first trained volume lies clearly below it, volume 0 is left out: the rise is from the dip.
 
 Intervals resample questions, one draw for every volume, and seeds in an outer level, and refit. A bootstrap of a jump's
 place is inconsistent where the change is discontinuous (arXiv 1101.1032); the logistic is smooth and never narrower
@@ -44,6 +44,8 @@ LOGISTIC_PARAMETERS = 4
 """Level, gain, midpoint, width; as many as diminishing returns has (level, gain, offset, power)."""
 MISFIT_TAIL = 0.05
 """A misfit is put down to sampling noise unless chi-square gives it less than this chance; see `_dispersion`."""
+CLEAR_DIP = 3.0
+"""Standard errors over questions by which volume 0 must lie above the next: about one chance in a thousand."""
 ANY_GAIN = (-np.inf, np.inf)
 UPWARD_GAIN = (0.0, 1.0)
 """A critical phase is a rise, and accuracy cannot rise by more than 1."""
@@ -81,7 +83,7 @@ def locate(volumes: Sequence[int] | np.ndarray, correct: np.ndarray, *, rng: np.
     a question, volume or seed without one measurement (dropping it silently would change what the verdict rests on).
     """
     checked_volumes = _checked_volumes(volumes)
-    outcomes = _checked_outcomes(correct, checked_volumes)
+    checked_volumes, outcomes = _after_a_dip(checked_volumes, _checked_outcomes(correct, checked_volumes))
     seeds, volume_count, questions = outcomes.shape
 
     def refused(reason: str) -> CriticalPhase:
@@ -111,6 +113,20 @@ def locate(volumes: Sequence[int] | np.ndarray, correct: np.ndarray, *, rng: np.
     if failed:
         return refused(failed)
     return _phase(best, refits, reason=_verdict(comparison, seeds), questions=questions, seeds=seeds)
+
+
+def _after_a_dip(volumes: np.ndarray, outcomes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The curve without volume 0 where the first trained volume lies clearly below it, else as it is.
+
+    A negative head first makes every answer of its kind likelier, so Base-Likra falls below chance before it rises
+    (measured on the atlas: .20 at 0, .05 at 16, .34 at 256). The rise then starts from the dip: a fit that has to
+    start at volume 0 would call the whole curve flat.
+    """
+    fall = np.nanmean(outcomes[:, 0] - outcomes[:, 1], axis=0) if volumes[0] == 0 else np.zeros(2)
+    spread = float(np.nanstd(fall, ddof=1)) / np.sqrt(np.count_nonzero(~np.isnan(fall)))
+    if float(np.nanmean(fall)) > CLEAR_DIP * spread > 0:
+        return volumes[1:], outcomes[:, 1:]
+    return volumes, outcomes
 
 
 def checkpoint_covariance(outcomes: np.ndarray) -> np.ndarray:

@@ -111,6 +111,28 @@ def test_a_likra_curve_from_chance_is_found_between_32_and_128() -> None:
     assert all(32 < midpoint < 128 for midpoint in midpoints)
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "found"),
+    [
+        ((0.2, 0.05, 0.044, 0.075, 0.175, 0.338, 0.30), True),  # Base-Likra on the atlas, near-misses alone
+        ((0.2, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05), False),  # it falls, and stays
+        ((0.2, 0.05, 0.09, 0.13, 0.17, 0.21, 0.25), False),  # it falls, and recovers steadily
+    ],
+)
+def test_a_rise_from_below_chance_is_a_phase_and_a_fall_is_none(accuracy: tuple[float, ...], found: bool) -> None:
+    verdicts, midpoints = [], []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        latent = rng.standard_normal((1, 1, 300)) + 0.5 * rng.standard_normal((1, 7, 300))
+        correct = (np.argsort(np.argsort(latent, axis=-1), axis=-1) < 300 * np.array(accuracy)[:, None]).astype(float)
+        correct[:, 0] = 0.2  # both heads are the base: five options tie
+        phase = locate((0, 16, 32, 64, 128, 256, 512), correct, rng=rng)
+        verdicts.append(phase.found)
+        midpoints += [number(phase, "midpoint")] if phase.found else []
+    assert sum(verdicts) >= 9 if found else sum(verdicts) <= 1
+    assert all(90 < midpoint < 256 for midpoint in midpoints)
+
+
 def test_an_early_dip_does_not_hide_the_phase() -> None:
     plant = Plant(start=0.45, gain=0.3, dip=0.08, midpoint=128.0, tied_at_zero=0.25)
     phases = [located(plant, seed, seeds=2) for seed in range(8)]
