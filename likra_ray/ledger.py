@@ -218,7 +218,7 @@ class Ledger:
         if found:
             best = found[findings.headline(found)]
             tags["headline"] = best.name
-            metrics["likra/accuracy"] = best.curves["likra"][-1].accuracy
+            metrics["best/likra/accuracy"] = best.curves["likra"][-1].accuracy
             for arm, phase in best.phase.items():
                 tags[f"phase/{arm}"] = phase.reason
                 if phase.found and phase.midpoint is not None:
@@ -238,16 +238,15 @@ class Ledger:
 
         found = self.findings()
         folder = f"{self.storage.root}/{self.sweep.name}"
+        locations = {"files": folder, "MLflow": f"mlflow ui --backend-store-uri {self._record.get('tracking_uri')}"}
+        if self.material.left_out:
+            locations["left out"] = f"{len(self.material.left_out)} questions, named in {folder}/sweep.json"
         return sweep_summary(
             findings=found,
             results=self.results,
             headline=findings.headline(found) if found else 0,
             objective={str(metric): str(mode) for metric, mode in self.sweep.objective.items()},
-            locations={
-                "files": folder,
-                "MLflow": f"mlflow ui --backend-store-uri {self._record.get('tracking_uri')}",
-                "left out": f"{len(self.material.left_out)} questions, named in {folder}/sweep.json",
-            },
+            locations=locations,
         )
 
     def _write(self) -> None:
