@@ -88,6 +88,9 @@ class DeepSpeedEngine:
     ) -> None:
         import deepspeed
 
+        # Without this DeepSpeed compiles an op for inference on CPUs (half a minute, never used here), and a process
+        # killed meanwhile leaves a lock in the compiler's cache that every later one waits for, for ever.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self._named, self._stage, self._accumulation = dict(named), stage, accumulation
         self._world = dist.get_world_size()
         config = {

@@ -65,8 +65,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 def start(world: int, root: Path) -> subprocess.Popen[bytes]:
     script = Path(__file__).with_name("worker_script.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(world)]
+    # What a killed process leaves: whoever compiles an extension waits for this lock for ever. No engine may.
+    stale = root / "extensions/deepspeed_shm_comm/lock"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
     environment = {
         **os.environ,
+        "TORCH_EXTENSIONS_DIR": str(root / "extensions"),
         "OMP_NUM_THREADS": "1",
         "PYTHONWARNINGS": "ignore",
         "PYTHONPATH": os.pathsep.join(sys.path),
