@@ -21,7 +21,7 @@ from likra_ray.records import KINDS, Question, ScoreTable
 
 ROW_TOKENS = 512
 """Tokens per row at most, unless one question is longer: beyond it attention among strangers costs more than
-fuller matrix products give (measured on 2 cores, benchmarks/RESULTS.md)."""
+fuller matrix products give (measured on 2 cores, docs/LOG.md, 2026-11-23)."""
 
 
 def solved(shots: Sequence[Question]) -> str:
