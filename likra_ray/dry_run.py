@@ -25,7 +25,7 @@ MOST_POINTS = 4096
 """Points of a finite space that are looked at one by one; a larger or continuous one is bounded by the budget."""
 
 REACHED = 0.4
-"""Share of the machine's matrix-multiply rate a sweep reaches (first quickstarts on 2 cores, docs/LOG.md, 2026-11-23)."""
+"""Share of the machine's matrix-multiply rate a sweep reaches (first quickstarts, docs/LOG.md, 2026-11-23)."""
 
 
 class Work(NamedTuple):
