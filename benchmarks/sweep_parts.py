@@ -100,7 +100,7 @@ def training_rows(loaded: Any, pool: tuple[Any, ...], tokens_at_limit: float) ->
         def epoch(engine: PlainEngine = engine, examples: Any = examples, volume: int = volume) -> None:
             training.train(
                 engine,
-                examples,
+                training.one_answer(examples),
                 start=0,
                 volumes=(0, volume),
                 batches=training.Batches(volume // 4, 1),

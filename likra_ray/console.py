@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 
+import typer
 from rich.console import Console
 
 from likra_ray.errors import InputError
@@ -23,6 +24,18 @@ OUTPUT = "results"
 def screen() -> Console:
     """Standard output; into a file or a pipe 100 columns wide, so that its tables are not broken."""
     return Console() if sys.stdout.isatty() else Console(width=100)
+
+
+def run(app: typer.Typer) -> None:
+    """A command from the shell: what is wrong with its options is one line on standard error, exit code 2."""
+    try:
+        app(standalone_mode=False)
+    except Exception as error:
+        # Newer typers carry a click of their own: a usage error is told by what it can do, not by its class.
+        if not hasattr(error, "format_message"):
+            raise
+        print(f"error: {' '.join(error.format_message().split())} (--help lists the options)", file=sys.stderr)
+        raise SystemExit(WRONG_INPUT) from None
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray.errors import Unreachable
-from likra_ray.heads.orders import ROLES
+from likra_ray.heads.orders import BASELINES, Role
 from likra_ray.heads.store import HeadStore
 from likra_ray.search import values
 from likra_ray.settings import Settings, resolved
@@ -31,13 +32,16 @@ REACHED = 0.4
 class Work(NamedTuple):
     """What a set of trials needs, each head and table counted once."""
 
-    heads: int
+    heads: dict[str, int]
+    """By role: positive, negative, and every baseline."""
     stored: int
     """Of the heads, those whose last volume the store has."""
     examples: int
-    """Training examples still to be seen."""
+    """Training examples still to be seen; a baseline's is a pair."""
+    pairs: int
+    """Of the examples, those that are pairs: a second answer to learn from, most with a reference to score."""
     tables: int
-    """Score tables still to be made."""
+    """Score tables still to be made, references of pairs aside."""
 
 
 def describe(settings: Settings, storage: Storage, screen: Console) -> None:
@@ -64,9 +68,11 @@ def describe(settings: Settings, storage: Storage, screen: Console) -> None:
     work = count(sweep, material, points, HeadStore(storage))
     most = "" if exact else "at most "
     trials = min(sweep.budget.trials, len(points)) if sweep.search else 1
+    kinds = ", ".join(f"{count} {role}" for role, count in work.heads.items())
     screen.print(
-        f"{trials} trials: {most}{work.heads} heads, {work.stored} of them stored; {most}{work.examples} examples to "
-        f"train, {most}{work.tables} score tables of {options} options ({most}{work.tables * options} options scored)",
+        f"{trials} trials: {most}{sum(work.heads.values())} heads ({kinds}), {work.stored} of them stored; {most}"
+        f"{work.examples} examples to train, {most}{work.tables} score tables of {options} options "
+        f"({most}{work.tables * options} options scored)",
         highlight=False,
         soft_wrap=True,
     )
@@ -101,21 +107,27 @@ def _between(sweep: SweepSpec, field: str, at: float) -> float:
 
 def count(sweep: SweepSpec, material: materials.Material, points: list[dict[str, Any]], store: HeadStore) -> Work:
     """Heads, examples and tables of these points, what the store has taken off."""
-    needed: dict[str, set[int]] = {}
+    needed: dict[tuple[Role, str], set[int]] = {}
+    priors: set[tuple[str, str, int]] = set()
     evaluation = base_key = ""
     for point in points:
         plan = plans.trial_plan(material, sweep.trial_spec(point))
         evaluation, base_key = plan.evaluation_key, plan.base_key
-        for role in ROLES:
-            needed.setdefault(plan.heads[role].key, set()).update(plan.volumes[role])
-    stored = examples = 0
-    tables = int(store.table(base_key, evaluation, 0) is None)
-    for key, volumes in needed.items():
-        start = store.resume_point(key, sorted(volumes))
-        stored += start is None
-        examples += 0 if start is None else max(volumes) - start
+        for role, head in plan.heads.items():
+            needed.setdefault((role, head.key), set()).update(plan.volumes[role])
+        if plan.prior_key is not None:
+            priors.add((base_key, plan.prior_key, 0))
+            priors |= {(plan.heads["positive"].key, plan.prior_key, volume) for volume in plan.volumes["positive"][1:]}
+    stored = examples = pairs = 0
+    tables = sum(store.table(*place) is None for place in {(base_key, evaluation, 0), *priors})
+    for (role, key), volumes in needed.items():
+        stretches = store.stretches(key, volumes)
+        stored += not stretches
+        unseen = sum(last - start for start, last in stretches)
+        examples += unseen
+        pairs += unseen if role in BASELINES else 0
         tables += sum(store.table(key, evaluation, volume) is None for volume in volumes if volume)
-    return Work(len(needed), stored, examples, tables)
+    return Work(dict(Counter(role for role, _ in needed)), stored, examples, pairs, tables)
 
 
 def _time(work: Work, material: materials.Material, trial: TrialSpec) -> str:
@@ -126,11 +138,13 @@ def _time(work: Work, material: materials.Material, trial: TrialSpec) -> str:
     if parameters is None:
         return "time: not known here, the base's weights are not on this machine"
     characters = [len(question.prompt) + sum(len(o.text) for o in question.options) for question in material.evaluate]
+    answers = [len(question.correct.text) for question in material.train[:500]]
     taught = [len(question.prompt) + len(question.correct.text) for question in material.train[:500]]
     # About 4 characters a token (English, BPE vocabularies of 32,000 to 150,000); 2 FLOP a parameter and token forward,
     # as much again for the gradient of the activations: the frozen base needs none for its weights.
-    tokens_scored = work.tables * sum(characters) / 4
-    tokens_trained = work.examples * float(np.mean(taught)) / 4
+    a_pair = float(np.mean(taught) + np.mean(answers)) / 4
+    tokens_scored = work.tables * sum(characters) / 4 + work.pairs * a_pair
+    tokens_trained = (work.examples - work.pairs) * float(np.mean(taught)) / 4 + work.pairs * a_pair
     flop = 2 * parameters * (tokens_scored + 2 * tokens_trained)
     if trial.resources.gpus:
         return f"time: {flop / 1e15:.2f} PFLOP in all, to be divided by what your GPUs reach"

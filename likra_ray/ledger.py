@@ -6,24 +6,23 @@ A ledger is opened before anything is used, begun when Ray runs, told of every t
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from likra_ray import material as materials
-from likra_ray import results
+from likra_ray import outcomes, results, sweep_file
 from likra_ray.analysis import findings
 from likra_ray.analysis.findings import Finding
+from likra_ray.analysis.sweep_findings import SweepFindings
 from likra_ray.console import OUTPUT
 from likra_ray.errors import InputError
 from likra_ray.material import Material
 from likra_ray.records import TrialResult
 from likra_ray.settings import resolved
 from likra_ray.spec import SweepSpec, TrialSpec
-from likra_ray.storage import Storage, absolute, cache_folder
+from likra_ray.storage import Storage, absolute
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from likra_ray.reporting.tracking import Mirror
 
 log = logging.getLogger(__name__)
-
-MAY_CHANGE = ("budget",)
-"""Fields of a sweep that --resume may change."""
 
 ENDED: dict[str, Literal["FINISHED", "FAILED", "KILLED"]] = {
     "interrupted": "KILLED",
@@ -50,6 +46,8 @@ class Ledger:
         self.storage, self.sweep, self.material = storage, sweep, material
         self._record = record
         self._mirror: Mirror | None = None
+        self._made: dict[tuple[str, ...], Finding] = {}
+        self._whole: tuple[list[str], SweepFindings | None] | None = None
 
     @property
     def trials(self) -> list[str]:
@@ -64,14 +62,20 @@ class Ledger:
         return max(0, target - len(self.trials))
 
     @property
+    def complete(self) -> bool:
+        """Whether every trial ended and refinement has nothing left to do."""
+        return self.remaining == 0 and self._record.get("refinement_ended") is not None
+
+    @property
     def finished(self) -> bool:
         """Whether the sweep ran to its end: all trials, all points, or all of its minutes."""
         return self._record["status"] in ("done", "failed")
 
     @property
     def results(self) -> list[TrialResult]:
-        """What every ended trial left, each once."""
-        found = [results.read(self.storage, self.sweep.name, key) for key in dict.fromkeys(self.trials)]
+        """What every ended trial left, each once; those of the refinement come last."""
+        keys = dict.fromkeys([*self.trials, *self._record["refined"]])
+        found = [results.read(self.storage, self.sweep.name, key) for key in keys]
         return [result for result in found if result is not None]
 
     @property
@@ -81,27 +85,23 @@ class Ledger:
 
     def study_url(self) -> str:
         """SQLAlchemy URL of the Optuna study: in the sweep's folder, or in the driver's cache where that is remote."""
-        if self.storage.is_local:
-            return f"sqlite:///{self.storage.path(f'{self.sweep.name}/optuna.db')}"
-        place = hashlib.sha256(f"{self.storage.root}/{self.sweep.name}".encode()).hexdigest()[:16]
-        folder = cache_folder() / "studies"
-        folder.mkdir(parents=True, exist_ok=True)
-        return f"sqlite:///{folder / place}.db"
+        return sweep_file.study_url(self.storage, self.sweep.name)
 
     def retried(self) -> list[dict[str, Any]]:
         """Take failed trials back out, to be run again; returns their points."""
         failed = [result for result in self.results if result.status == "failed"]
         keys = {result.key for result in failed}
-        self._record["trials"] = [key for key in self.trials if key not in keys]
+        for ended in ("trials", "refined"):
+            self._record[ended] = [key for key in self._record[ended] if key not in keys]
         for key in keys:
             results.remove(self.storage, self.sweep.name, key)
-        return [result.sampled for result in failed]
+        return [result.sampled for result in failed if not results.is_refined(result.sampled)]
 
     def begin(self, mirror: Mirror, tracking_uri: str) -> None:
         """From here on trials run: sweep.json and the parent run in MLflow exist."""
         from likra_ray.reporting.tracking import provenance
 
-        self._record |= {"status": "running", "provenance": provenance()}
+        self._record |= {"status": "running", "provenance": provenance(), "refinement_ended": None}
         self._open(mirror, tracking_uri)
         mirror.close_stale(self._record["mlflow_run"], "KILLED")
         self._write()
@@ -134,9 +134,25 @@ class Ledger:
 
     def end_trial(self, result: TrialResult) -> None:
         """A trial ended, well or not: first sweep.json, then MLflow."""
-        self.trials.append(result.key)
+        self._record["refined" if results.is_refined(result.sampled) else "trials"].append(result.key)
         self._write()
         self._mirrored(lambda: self._mirror_result(result))
+
+    @property
+    def refinements(self) -> list[dict[str, Any]]:
+        """Rounds of refinement so far (refine.py): what each measured, cost and gained."""
+        rounds: list[dict[str, Any]] = self._record["refinements"]
+        return rounds
+
+    def add_refinement(self, record: dict[str, Any]) -> None:
+        """A round of refinement ended."""
+        self.refinements.append(record)
+        self._write()
+
+    def end_refinement(self, reason: str) -> None:
+        """There is no further round, for this reason."""
+        self._record["refinement_ended"] = reason
+        self._write()
 
     def _mirrored(self, write: Callable[[], object]) -> None:
         """Write to MLflow; a store that fails now costs the sweep nothing: `close` mirrors every result again."""
@@ -162,102 +178,100 @@ class Ledger:
         run = self._child(result.key, result.name, TrialSpec.model_validate(result.spec))
         artifacts = {"result.json": result.to_json().encode()}
         if result.status == "done":
-            artifacts |= self._trial_artifacts(result)
+            artifacts |= outcomes.trial_files(self.storage, result, self._finding([result]))
         self._mirror.finish_trial(run, result, artifacts)
-
-    def _trial_artifacts(self, result: TrialResult) -> dict[str, bytes]:
-        from likra_ray.reporting import figures
-
-        tables = results.tables(self.storage, result)
-        found = {"scores/base.arrow": tables.base.to_arrow()}
-        for role, by_volume in (("positive", tables.positive), ("negative", tables.negative)):
-            found |= {f"scores/{role}/{volume}.arrow": table.to_arrow() for volume, table in by_volume.items()}
-        finding = results.finding(self.storage, [result])
-        return found | {"learning_curves.png": figures.learning_curves(finding, title=result.name)}
 
     def findings(self) -> list[Finding]:
         """What every configuration says, its seeds joined; empty where no trial ended well."""
-        return [
-            results.finding(self.storage, list(by_seed.values()))
-            for _, by_seed in findings.configurations(self.results)
-        ]
+        grouped = findings.configurations(self.results)
+        return [self._finding(list(by_seed.values())) for _, by_seed in grouped]
+
+    def _finding(self, trials: list[TrialResult]) -> Finding:
+        """What these trials of one configuration say, made once."""
+        keys = tuple(result.key for result in trials)
+        if keys not in self._made:
+            self._made[keys] = results.finding(self.storage, trials)
+        return self._made[keys]
+
+    def sweep_findings(self) -> SweepFindings | None:
+        """All that the sweep found so far; None where no trial ended well."""
+        ended = self.results
+        keys = [result.key for result in ended]
+        if self._whole is None or self._whole[0] != keys:
+            whole = outcomes.found(
+                self.storage, self.sweep, self.material, ended, made=self.findings(), study_url=self.study_url()
+            )
+            self._whole = (keys, whole)
+        return self._whole[1]
+
+    def report(self) -> dict[str, bytes]:
+        """The files of the sweep's report by their path in its folder: report.html, figures/*.png, data/*.csv."""
+        refinement = self._refinement_in_words()
+        about = outcomes.facts(self.sweep, self.material, self.results, record=self._record, refinement=refinement)
+        return outcomes.report_files(self.sweep_findings(), about)
+
+    def write_report(self) -> dict[str, bytes]:
+        """Write the report and the critical phases into the sweep's folder; returns them."""
+        files = self.report()
+        files["critical_phase.json"] = json.dumps(outcomes.phases(self.findings()), indent=1).encode()
+        outcomes.write(self.storage, self.sweep.name, files)
+        return files
 
     def close(self, *, interrupted: bool) -> None:
-        """Write the findings, here and in MLflow, and end the parent run."""
-        found = self.findings()
+        """Write the findings and the report, here and in MLflow, and end the parent run."""
+        found = self.sweep_findings()
         self._record |= {"status": "interrupted" if interrupted else "done" if found else "failed", "ended": _now()}
-        if found:
-            self._record["headline"] = found[findings.headline(found)].name
-            self._record["critical_phase"] = {finding.name: _phases(finding) for finding in found}
+        if found is not None:
+            self._record["headline"] = found.findings[found.headline].name
+            self._record["critical_phase"] = outcomes.phases(found.findings)
         self._write()
-        for name, data in self._artifacts(found).items():
-            self.storage.write(f"{self.sweep.name}/{name}", data)
         self._mirror_all()
-
-    def _artifacts(self, found: Sequence[Finding]) -> dict[str, bytes]:
-        """Figures of the headline and every critical phase; nothing where no trial ended well."""
-        from likra_ray.reporting import figures
-
-        if not found:
-            return {}
-        best = found[findings.headline(found)]
-        return {
-            "critical_phase.json": json.dumps(self._record["critical_phase"], indent=1).encode(),
-            "learning_curves.png": figures.learning_curves(best, title=f"{self.sweep.name}: {best.name}"),
-            "efficiency.png": figures.efficiency_ladder(best),
-        }
 
     def _mirror_all(self) -> None:
         """Bring every run of the sweep in MLflow up to what stands here, and end the parent."""
         assert self._mirror is not None
         for result in self.results:
             self._mirror_result(result)
-        found = self.findings()
-        metrics: dict[str, float] = {"trials_done": len(self.done), "trials_failed": len(self.results) - len(self.done)}
-        tags = {"status": self._record["status"]}
-        if found:
-            best = found[findings.headline(found)]
-            tags["headline"] = best.name
-            metrics["best/likra/accuracy"] = best.curves["likra"][-1].accuracy
-            for arm, phase in best.phase.items():
-                tags[f"phase/{arm}"] = phase.reason
-                if phase.found and phase.midpoint is not None:
-                    metrics[f"phase/{arm}/midpoint"] = phase.midpoint
+        metrics, tags = outcomes.at_a_glance(self.sweep_findings(), self.results)
         self._mirror.close_stale(self._record["mlflow_run"], "KILLED")
         self._mirror.finish_sweep(
             self._record["mlflow_run"],
             status=ENDED[self._record["status"]],
             metrics=metrics,
-            tags=tags,
-            artifacts={**self._artifacts(found), "sweep.json": self._json()},
+            tags={"status": self._record["status"], **tags},
+            artifacts={**self.write_report(), "sweep.json": self._json()},
         )
 
     def summary(self) -> RenderableType:
         """What the terminal shows at the end."""
         from likra_ray.reporting.summary import sweep_summary
 
-        found = self.findings()
+        found = self.sweep_findings()
         folder = f"{self.storage.root}/{self.sweep.name}"
-        locations = {"files": folder, "MLflow": f"mlflow ui --backend-store-uri {self._record.get('tracking_uri')}"}
+        mlflow = f"mlflow ui --backend-store-uri {self._record.get('tracking_uri')}"
+        locations = {"report": f"{folder}/report.html", "files": folder, "MLflow": mlflow}
         if self.material.left_out:
             locations["left out"] = f"{len(self.material.left_out)} questions, named in {folder}/sweep.json"
         return sweep_summary(
-            findings=found,
+            findings=found.findings if found is not None else (),
             results=self.results,
-            headline=findings.headline(found) if found else 0,
+            headline=found.headline if found is not None else 0,
             objective={str(metric): str(mode) for metric, mode in self.sweep.objective.items()},
             locations=locations,
+            refinement=self._refinement_in_words(),
         )
+
+    def _refinement_in_words(self) -> list[str]:
+        from likra_ray.refine import in_words
+
+        ended = self._record.get("refinement_ended")
+        return [*map(in_words, self.refinements), *([f"ended, {ended}"] if ended else [])]
 
     def _write(self) -> None:
         self.storage.write(f"{self.sweep.name}/sweep.json", self._json())
 
     def _json(self) -> bytes:
         return json.dumps({**self._record, "left_out": self.material.left_out}, indent=1).encode()
-
-
-def _phases(finding: Finding) -> dict[str, Any]:
-    return {arm: asdict(phase) for arm, phase in finding.phase.items()}
 
 
 def _now() -> str:
@@ -270,16 +284,18 @@ def open_ledger(storage: Storage, sweep: SweepSpec, material: Material, *, resum
     name = f"{sweep.name}/sweep.json"
     spec = sweep.model_dump(mode="json")
     if not storage.exists(name):
-        record = {"spec": spec, "material": material.name, "began": _now(), "status": "new", "trials": []}
-        return Ledger(storage, sweep, material, record)
-    record = json.loads(storage.read(name))
+        return Ledger(storage, sweep, material, sweep_file.fresh(spec, material.name, began=_now()))
+    record = sweep_file.read(storage, name)
     where = storage.path(name)
-    difference = _difference({**record["spec"], "material": record["material"]}, {**spec, "material": material.name})
+    kept = {**record["spec"], "material": record["material"]}
+    difference = sweep_file.difference(kept, {**spec, "material": material.name})
     if difference is not None:
         field, there = difference
         raise InputError(
             where=where, field=field, value=there, allowed="the same settings; else give another name or --output"
         )
+    if record["spec"]["budget"] != spec["budget"]:
+        record["refinement_ended"] = None  # what ended for want of budget may go on
     book = Ledger(storage, sweep, material, {**record, "spec": spec})
     if not resume and not book.finished:
         raise InputError(
@@ -294,20 +310,9 @@ def open_ledger(storage: Storage, sweep: SweepSpec, material: Material, *, resum
 def load_sweep(name: str, output: str = OUTPUT) -> Ledger:
     """A sweep's ledger, for reading: `results`, `findings()`, `summary()`. Raises InputError where there is none."""
     storage = Storage(absolute(output))
-    if not storage.exists(f"{name}/sweep.json"):
-        there = [folder for folder in storage.names(".") if storage.exists(f"{folder}/sweep.json")]
+    if "/" in name or name in ("", ".", "..") or not storage.exists(f"{name}/sweep.json"):
+        there = [folder for folder in storage.names_at_root() if storage.exists(f"{folder}/sweep.json")]
         raise InputError(where=storage.root, field="sweep", value=name, allowed=f"one of {there}")
-    record = json.loads(storage.read(f"{name}/sweep.json"))
+    record = sweep_file.read(storage, f"{name}/sweep.json")
     found = materials.read(storage, record["material"])
     return Ledger(storage, SweepSpec.model_validate(record["spec"]), found, record)
-
-
-def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any] | None:
-    """The first field in which two specs differ, of those that may not, and what stands there."""
-    for field in here:
-        if field not in MAY_CHANGE and there.get(field) != here[field]:
-            if isinstance(here[field], dict) and isinstance(there.get(field), dict):
-                inner = next(key for key in here[field] | there[field] if here[field].get(key) != there[field].get(key))
-                return f"{field}.{inner}", there[field].get(inner)
-            return field, there.get(field)
-    return None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from likra_ray.errors import InputError
-from likra_ray.questions import sources
+from likra_ray.questions import controls, sources
 from likra_ray.records import Question
 from likra_ray.spec import SourceSpec
 from likra_ray.storage import Storage
@@ -58,18 +58,36 @@ class Material:
         """SHA-256 of each list of questions, by its name."""
         return {name: questions_digest(getattr(self, name)) for name in _LISTS}
 
+    @functools.cached_property
+    def unasked(self) -> tuple[Question, ...]:
+        """The evaluated questions with a bare "Answer:" as their prompt. Raises InputError where one ends otherwise."""
+        return controls.unasked(self.evaluate)
+
+    @functools.cached_property
+    def unasked_digest(self) -> str:
+        """SHA-256 of `unasked`."""
+        return questions_digest(self.unasked)
+
 
 _LISTS = ("train", "shots", "evaluate", "others")
 
 
-def load(specs: Iterable[SourceSpec], role: sources.Role) -> tuple[list[Question], list[tuple[str, str]]]:
-    """All questions of several sources, ids unique, and what was left out."""
+def load(
+    specs: Iterable[SourceSpec], role: sources.Role, *, asked_for: str | None = None
+) -> tuple[list[Question], list[tuple[str, str]]]:
+    """All questions of several sources, ids unique, and what was left out.
+
+    asked_for: the field of the search space that needs prompts ending in "Answer:"; None: any prompt will do. Raises
+    InputError, naming the source, for one that ends otherwise.
+    """
     questions: list[Question] = []
     left_out: list[tuple[str, str]] = []
     for spec in specs:
         split = spec.split or sources.default_split(spec.source, role)
         defects = sources.default_defects(spec.source)
         loaded = sources.load(spec.source, split=split, folder=spec.folder, defects=defects)
+        if asked_for is not None:
+            controls.check_asked(loaded.questions, where=spec.source, field=asked_for)
         questions += sources.keep(loaded.questions, spec.limit) if spec.limit else loaded.questions
         left_out += loaded.left_out
     seen: set[str] = set()

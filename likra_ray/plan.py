@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,16 @@ from pydantic import ValidationError
 
 from likra_ray.errors import InputError
 from likra_ray.heads import base as bases
-from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Manner, Role
-from likra_ray.material import Material, load
-from likra_ray.questions import curriculum, sources
+from likra_ray.heads.orders import ROLES, WITH_BETA, EvaluationOrder, HeadOrder, Manner, Role
+from likra_ray.keys import EvaluationSpec, HeadSpec
+from likra_ray.material import Material, load, questions_digest
+from likra_ray.questions import controls, curriculum, sources
+from likra_ray.records import Question
 from likra_ray.search import values
-from likra_ray.spec import EvaluationSpec, HeadSpec, SweepSpec, TrialSpec
+from likra_ray.spec import SweepSpec, TrialSpec
+
+LATER: dict[str, Any] = {"labels": "given", "prior": False, "baselines": []}
+"""Fields of a trial that came after its first results, with the value that leaves those as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +38,11 @@ class TrialPlan:
     """Keys of all a trial reads and writes."""
 
     key: str
-    """Of the trial: every field of its spec, the base and the questions."""
+    """Of the trial: every field of its spec that changes a result, the base and the questions."""
     base_key: str
     evaluation_key: str
+    prior_key: str | None
+    """Of the evaluation of every option after a bare "Answer:"; None where the trial does not ask for it."""
     heads: dict[Role, HeadSpec]
     volumes: dict[Role, tuple[int, ...]]
 
@@ -44,8 +51,10 @@ def gather(sweep: SweepSpec) -> Material:
     """Find the base, load the questions and check that every trial of the search has enough. Raises InputError."""
     base = bases.resolve(sweep.base)
     questions = sweep.questions
-    evaluate, left_out = load(questions.evaluate, "evaluate")
-    pool, left_out_of_train = load(questions.train, "train")
+    listed = "questions.options_visible" if questions.options_visible else None
+    asked_for = listed or ("trial.prior" if sweep.trial.prior else None)
+    evaluate, left_out = load(questions.evaluate, "evaluate", asked_for=asked_for)
+    pool, left_out_of_train = load(questions.train, "train", asked_for=listed)
     apart = sources.without_overlap(pool, evaluate)
     refuse = [source.source for source in questions.train if sources.default_defects(source.source) == "refuse"]
     if apart.left_out and refuse:
@@ -57,15 +66,17 @@ def gather(sweep: SweepSpec) -> Material:
                          allowed=f"fewer than the {len(apart.questions)} training questions")  # fmt: skip
     shots = sources.keep(apart.questions, questions.shots) if questions.shots else []
     shown = {shot.id for shot in shots}
+    # Only now: a question that is asked twice is known by its prompt, and a listing differs with the id.
+    final: Callable[..., tuple[Question, ...]] = controls.list_options if listed else tuple
     others = sweep.trial.negative_source.other
     # Workers run in folders of their own: a path of this folder must not depend on where they are.
     local = sweep.base not in (*bases.ALIASES, bases.RANDOM_TINY) and Path(sweep.base).exists()
     material = Material(
         base=str(Path(sweep.base).resolve()) if local else sweep.base,
         identity=base.identity,
-        train=tuple(question for question in apart.questions if question.id not in shown),
-        shots=tuple(shots),
-        evaluate=tuple(evaluate),
+        train=final(question for question in apart.questions if question.id not in shown),
+        shots=final(shots),
+        evaluate=final(evaluate),
         others=tuple(load(others, "train")[0]) if others else (),
         left_out=(*left_out, *left_out_of_train, *apart.left_out),
     )
@@ -76,7 +87,7 @@ def gather(sweep: SweepSpec) -> Material:
 
 def _check_volumes(sweep: SweepSpec, material: Material) -> None:
     """Every combination of the searched fields that shape a curriculum must reach its largest volume."""
-    shaping = ("near_miss_share", "negatives", "positives")
+    shaping = ("near_miss_share", "negatives", "positives", "negative_source.far_from", "labels")
     points: list[dict[str, Any]] = [{}]
     for field in shaping:
         if field in sweep.search:
@@ -99,6 +110,7 @@ def _check_volumes(sweep: SweepSpec, material: Material) -> None:
                 allowed = f"at most {longest[recipe]}, the examples these questions give"
                 if role == "negative":
                     allowed += f" at near_miss_share {trial.near_miss_share:g}"
+                    allowed += f", far_from {trial.negative_source.far_from}" if trial.near_miss_share < 1 else ""
                 raise InputError(
                     where="search space", field=f"trial.volumes ({role} head)", value=largest, allowed=allowed
                 )
@@ -118,16 +130,24 @@ def needs_plausibility(trial: TrialSpec) -> bool:
     return trial.near_miss_share > 0 and trial.negative_source.near_miss_from != "own"
 
 
+def taught_questions(trial: TrialSpec, material: Material) -> tuple[Question, ...]:
+    """The training questions, labelled as the trial wants them; ids, options and orders are the material's."""
+    if trial.labels == "shuffled":
+        return controls.shuffle_labels(material.train, seed=trial.seed)
+    return material.train
+
+
 def curriculum_of(
     role: Role, trial: TrialSpec, material: Material, plausibility: np.ndarray | None
 ) -> tuple[curriculum.Example, ...]:
-    """The whole curriculum of one head, as long as the questions allow.
+    """The whole curriculum of one head, as long as the questions allow; a baseline's is that of its wrong answers.
 
     plausibility: (O,) nats, the base's log p of every option of the training questions; None stands for "all alike"
     where only the length matters.
     """
+    train = taught_questions(trial, material)
     if role == "positive":
-        return curriculum.positives(material.train, seed=trial.seed)
+        return curriculum.positives(train, seed=trial.seed)
     if plausibility is None and needs_plausibility(trial):
         plausibility = np.zeros(sum(len(question.options) for question in material.train))
     source = trial.negative_source
@@ -139,7 +159,7 @@ def curriculum_of(
         contamination_share=trial.contamination_share,
     )
     found = curriculum.negatives(
-        material.train, recipe=recipe, seed=trial.seed, plausibility=plausibility, others=material.others
+        train, recipe=recipe, seed=trial.seed, plausibility=plausibility, others=material.others
     )
     return found.examples
 
@@ -147,7 +167,7 @@ def curriculum_of(
 def _recipe(trial: TrialSpec, material: Material) -> dict[str, Any]:
     """The fields that choose negatives, those that cannot matter left out, so that equal heads have equal keys."""
     source = trial.negative_source
-    recipe: dict[str, Any] = {
+    recipe: dict[str, Any] = _labels(trial) | {
         "near_miss_share": trial.near_miss_share,
         "per_question": source.per_question,
         "contamination_share": trial.contamination_share,
@@ -161,21 +181,35 @@ def _recipe(trial: TrialSpec, material: Material) -> dict[str, Any]:
     return recipe
 
 
+def _head_recipe(role: Role, trial: TrialSpec, material: Material) -> dict[str, Any]:
+    """What a head learns beyond the training questions and their order. A baseline's pairs are the negatives', each
+    with its question's correct answer."""
+    if role == "positive":
+        return _labels(trial)
+    return _recipe(trial, material) | ({"beta": trial.beta} if role in WITH_BETA else {})
+
+
+def _labels(trial: TrialSpec) -> dict[str, Any]:
+    """What the labels add to any head's recipe: nothing where they are as given, so that older heads are found."""
+    return {} if trial.labels == "given" else {"labels": trial.labels}
+
+
 def trial_plan(material: Material, trial: TrialSpec) -> TrialPlan:
     """All keys of a trial; the model is not needed."""
+    roles = (*ROLES, *trial.baselines)
     heads: dict[Role, HeadSpec] = {
         role: HeadSpec(
             role=role,
             base=material.identity,
             questions=material.digests["train"],
-            recipe=_recipe(trial, material) if role == "negative" else {},
+            recipe=_head_recipe(role, trial, material),
             learning_rate=trial.learning_rate,
             batch_size=trial.batch_size,
             lora=trial.lora,
             seed=trial.seed,
             precision=trial.precision,
         )
-        for role in ROLES
+        for role in roles
     }
     evaluation = EvaluationSpec(
         base=material.identity,
@@ -183,10 +217,11 @@ def trial_plan(material: Material, trial: TrialSpec) -> TrialPlan:
         prefix=material.digests["shots"],
         precision=trial.precision,
     )
-    # Workers and ZeRO stage do not change a result, so they are not in its name.
-    fields = trial.model_dump(
-        mode="json", exclude={"resources", "zero_stage", "accumulation", "activation_checkpointing"}
-    )
+    # Workers and ZeRO stage do not change a result, so they are not in its name; beta is in the keys of the heads that
+    # have one. Nor are fields that came later and are not used, so that what older versions finished is found.
+    without = {"resources", "zero_stage", "accumulation", "activation_checkpointing", "beta"}
+    fields = trial.model_dump(mode="json", exclude=without)
+    fields = {name: value for name, value in fields.items() if name not in LATER or value != LATER[name]}
     keys = [head.key for head in heads.values()]
     text = json.dumps([fields, keys, evaluation.key], sort_keys=True)
     identity = hashlib.sha256(material.identity.encode()).hexdigest()[:12]
@@ -194,14 +229,31 @@ def trial_plan(material: Material, trial: TrialSpec) -> TrialPlan:
         key=hashlib.sha256(text.encode()).hexdigest()[:12],
         base_key=f"base-{identity}-{trial.precision}",
         evaluation_key=evaluation.key,
+        prior_key=_prior_evaluation(material, trial).key if trial.prior else None,
         heads=heads,
-        volumes={role: trial.head_volumes(role) for role in ROLES},
+        volumes={role: trial.head_volumes(role) for role in roles},
     )
 
 
 def evaluation_order(plan: TrialPlan, material: Material) -> EvaluationOrder:
     """The questions every head of a trial is scored on."""
     return EvaluationOrder(key=plan.evaluation_key, questions=material.evaluate, shots=material.shots)
+
+
+def prior_order(plan: TrialPlan, material: Material) -> EvaluationOrder | None:
+    """The options of the evaluated questions after a bare "Answer:"; None where the trial does not ask for it."""
+    if plan.prior_key is None:
+        return None
+    return EvaluationOrder(key=plan.prior_key, questions=material.unasked)
+
+
+def _prior_evaluation(material: Material, trial: TrialSpec) -> EvaluationSpec:
+    return EvaluationSpec(
+        base=material.identity,
+        questions=material.unasked_digest,
+        prefix=questions_digest(()),
+        precision=trial.precision,
+    )
 
 
 def plausibility_order(material: Material) -> EvaluationOrder:
@@ -212,18 +264,28 @@ def plausibility_order(material: Material) -> EvaluationOrder:
 def head_orders(
     plan: TrialPlan, trial: TrialSpec, material: Material, plausibility: np.ndarray | None
 ) -> list[HeadOrder]:
-    """Both heads of a trial with their curricula; plausibility as in `curriculum_of`."""
+    """All heads of a trial with their curricula; plausibility as in `curriculum_of`."""
+    taught = {role: curriculum_of(role, trial, material, plausibility) for role in ROLES}
+    correct = {question.id: question.correct.text for question in taught_questions(trial, material)}
     found = []
     for role, head in plan.heads.items():
-        examples = curriculum_of(role, trial, material, plausibility)
+        wrong: tuple[str, ...] = ()
+        if role in ROLES:
+            pairs = tuple((example.prompt, example.answer) for example in taught[role])
+        else:
+            pairs = tuple((example.prompt, correct[example.question_id]) for example in taught["negative"])
+            wrong = tuple(example.answer for example in taught["negative"])
         found.append(
             HeadOrder(
                 key=head.key,
                 fields=head.model_dump(mode="json"),
                 role=role,
-                pairs=tuple((example.prompt, example.answer) for example in examples),
+                pairs=pairs,
                 volumes=plan.volumes[role],
                 learning_rate=trial.learning_rate,
+                wrong=wrong,
+                beta=trial.beta,
+                base_key=plan.base_key,
             )
         )
     return found

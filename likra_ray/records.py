@@ -170,7 +170,7 @@ class TrialResult:
     sampled: dict[str, Any]
     """What the search chose, by field."""
     heads: dict[str, str]
-    """base, positive, negative: keys in the store of heads."""
+    """base, positive, negative, and every baseline: keys in the store of heads."""
     evaluation: str
     """Key of the evaluation the score tables belong to."""
     curves: dict[str, list[CurvePoint]]
@@ -183,6 +183,10 @@ class TrialResult:
     """Examples trained by this trial, by head: 0 where the store had the head already."""
     seconds: dict[str, float]
     """Wall-clock seconds by part: start, train, score, all."""
+    prior_evaluation: str | None = None
+    """Key of the evaluation after a bare "Answer:", where the trial has one."""
+    answer_tokens: dict[str, dict[int, int]] = field(default_factory=dict)
+    """By role, then volume: answer tokens the head has learnt from then; {} in results older than the count."""
 
     def to_json(self) -> str:
         """Strict JSON: NaN is null."""
@@ -194,6 +198,8 @@ class TrialResult:
         row = json.loads(text)
         row["curves"] = {arm: [_point(point) for point in points] for arm, points in row["curves"].items()}
         row["metrics"] = {name: {int(v): _nan(x) for v, x in by.items()} for name, by in row["metrics"].items()}
+        tokens = row.get("answer_tokens", {})
+        row["answer_tokens"] = {role: {int(v): n for v, n in by.items()} for role, by in tokens.items()}
         row["phase"] = {arm: phase_from_json(phase) for arm, phase in row["phase"].items()}
         return cls(**row)
 

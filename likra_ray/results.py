@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from likra_ray.analysis import findings
+from likra_ray.analysis import findings, sweep_findings
 from likra_ray.analysis.curves import SeedTables
+from likra_ray.heads import counts
 from likra_ray.heads.orders import ROLES
 from likra_ray.heads.store import HeadStore
 from likra_ray.plan import TrialPlan
@@ -23,6 +24,8 @@ class Unfinished(RuntimeError):
 
 def stored_tables(store: HeadStore, plan: TrialPlan) -> SeedTables | None:
     """All score tables of a trial; None unless every head and table is there."""
+    priors = _priors(store, plan.prior_key, base=plan.base_key, positive=plan.heads["positive"].key,
+                     volumes=plan.volumes["positive"])  # fmt: skip
     base = store.table(plan.base_key, plan.evaluation_key, 0)
     by_role: dict[str, dict[int, ScoreTable]] = {}
     for role, head in plan.heads.items():
@@ -32,16 +35,43 @@ def stored_tables(store: HeadStore, plan: TrialPlan) -> SeedTables | None:
         by_role[role] = {volume: table for volume, table in found.items() if table is not None}
         if len(by_role[role]) < len(found):
             return None
-    return None if base is None else SeedTables(base=base, **by_role)
+    return None if base is None or priors is None else _seed_tables(base, {**by_role, **priors})
+
+
+def _priors(
+    store: HeadStore, evaluation: str | None, *, base: str, positive: str, volumes: Sequence[int]
+) -> dict[str, dict[int, ScoreTable]] | None:
+    """Tables of the evaluation after a bare "Answer:", by head; {} where there is no such evaluation, None where one of
+    its tables is missing. base, positive: keys; volumes: of the positive head, 0 first."""
+    found: dict[str, dict[int, ScoreTable]] = {}
+    for head, key, wanted in (("base_prior", base, volumes[:1]), ("positive_prior", positive, volumes[1:])):
+        if evaluation is not None:
+            by_volume = {volume: store.table(key, evaluation, volume) for volume in wanted}
+            found[head] = {volume: table for volume, table in by_volume.items() if table is not None}
+            if len(found[head]) < len(wanted):
+                return None
+    return found
+
+
+def answer_tokens(store: HeadStore, plan: TrialPlan) -> dict[str, dict[int, int]] | None:
+    """By role, then volume: answer tokens each head of a trial has learnt from; None where a head is not counted."""
+    found: dict[str, dict[int, int]] = {}
+    for role, head in plan.heads.items():
+        known = counts.kept(store, head.key)
+        found[role] = {volume: known[volume] for volume in plan.volumes[role] if volume in known}
+        if len(found[role]) < len(plan.volumes[role]):
+            return None
+    return found
 
 
 def tables(storage: Storage, result: TrialResult) -> SeedTables:
     """The score tables a finished trial rests on. Raises Unfinished where one is gone."""
     store = HeadStore(storage)
     base = store.table(result.heads["base"], result.evaluation, 0)
-    by_role: dict[str, dict[int, ScoreTable]] = {"positive": {}, "negative": {}}
     trial = TrialSpec.model_validate(result.spec)
-    for role in ROLES:
+    by_role: dict[str, dict[int, ScoreTable]] = {}
+    for role in (*ROLES, *trial.baselines):
+        by_role[role] = {}
         for volume in trial.head_volumes(role)[1:]:
             table = store.table(result.heads[role], result.evaluation, volume)
             if table is None:
@@ -49,7 +79,16 @@ def tables(storage: Storage, result: TrialResult) -> SeedTables:
             by_role[role][volume] = table
     if base is None:
         raise Unfinished(f"trial {result.key}: no score table of the base")
-    return SeedTables(base=base, **by_role)
+    priors = _priors(store, result.prior_evaluation, base=result.heads["base"], positive=result.heads["positive"],
+                     volumes=trial.head_volumes("positive"))  # fmt: skip
+    if priors is None:
+        raise Unfinished(f"trial {result.key}: a score table of {result.prior_evaluation} is missing")
+    return _seed_tables(base, {**by_role, **priors})
+
+
+def _seed_tables(base: ScoreTable, by_role: Mapping[str, Mapping[int, ScoreTable]]) -> SeedTables:
+    others = {role: by_volume for role, by_volume in by_role.items() if role not in ROLES}
+    return SeedTables(base=base, positive=by_role["positive"], negative=by_role["negative"], others=others)
 
 
 def done(
@@ -60,16 +99,18 @@ def done(
     sampled: Mapping[str, Any],
     trained: dict[str, int],
     seconds: dict[str, float],
+    tokens: dict[str, dict[int, int]],
 ) -> TrialResult:
     """The record of a finished trial: all its tables say, analysed.
 
-    trained: examples trained by this trial, by role; seconds: wall clock by part.
+    trained: examples trained by this trial, by role; seconds: wall clock by part; tokens: as `answer_tokens` has them.
     """
     name = named(sampled)
     rng = np.random.default_rng(int(plan.key, 16))
     finding = findings.find(
-        {trial.seed: found}, name=name, settings=dict(sampled), trials=(plan.key,), weight=trial.weight, rng=rng
-    )
+        {trial.seed: found}, name=name, settings=dict(sampled), trials=(plan.key,), weight=trial.weight, rng=rng,
+        answer_tokens=tokens,
+    )  # fmt: skip
     return TrialResult(
         key=plan.key,
         name=name,
@@ -84,6 +125,8 @@ def done(
         phase=dict(finding.phase),
         trained=trained,
         seconds=seconds,
+        prior_evaluation=plan.prior_key,
+        answer_tokens=tokens,
     )
 
 
@@ -108,17 +151,34 @@ def failed(trial: TrialSpec, plan: TrialPlan, sampled: Mapping[str, Any], reason
 
 def finding(storage: Storage, results: Sequence[TrialResult]) -> findings.Finding:
     """What one configuration says: finished trials that differ in seed only, one each. Raises Unfinished."""
+    joined = configuration(storage, results)
+    rng = np.random.default_rng([int(key, 16) for key in sorted(joined.trials)])
+    return sweep_findings.find(joined, rng=rng)
+
+
+def configuration(storage: Storage, results: Sequence[TrialResult]) -> sweep_findings.Configuration:
+    """One configuration and its score tables: finished trials that differ in seed only, one each. Raises Unfinished."""
     first = results[0]
     settings = {field: value for field, value in first.sampled.items() if field not in findings.NOT_SETTINGS}
-    keys = tuple(result.key for result in results)
-    return findings.find(
-        {int(result.spec["seed"]): tables(storage, result) for result in results},
+    return sweep_findings.Configuration(
         name=named(settings),
         settings=settings,
-        trials=keys,
-        weight=float(first.spec["weight"]),
-        rng=np.random.default_rng([int(key, 16) for key in sorted(keys)]),
+        trial=first.spec,
+        tables={int(result.spec["seed"]): tables(storage, result) for result in results},
+        trials=tuple(result.key for result in results),
+        answer_tokens=mean_answer_tokens(results),
     )
+
+
+def mean_answer_tokens(results: Sequence[TrialResult]) -> dict[str, dict[int, float]]:
+    """By role, then volume: answer tokens a head has learnt from, the mean over trials, where all of them counted."""
+    roles = set.intersection(*(set(result.answer_tokens) for result in results))
+    found: dict[str, dict[int, float]] = {}
+    for role in sorted(roles):
+        counted = [result.answer_tokens[role] for result in results]
+        shared = sorted(set.intersection(*(set(by_volume) for by_volume in counted)))
+        found[role] = {volume: float(np.mean([by_volume[volume] for by_volume in counted])) for volume in shared}
+    return found
 
 
 def reason(error: BaseException) -> str:
@@ -130,9 +190,21 @@ def reason(error: BaseException) -> str:
 
 
 def named(sampled: Mapping[str, Any]) -> str:
-    """``negatives=512 near_miss_share=0.5``; "fixed" for a trial of a sweep that varies nothing."""
-    return " ".join(f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}"
-                    for field, value in sorted(sampled.items())) or "fixed"  # fmt: skip
+    """``far_from=own negatives=512``, a dotted field by its last part; "fixed" where a sweep varies nothing."""
+    short = sorted((field.rpartition(".")[2], value) for field, value in sampled.items() if field != REFINED)
+    words = [f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}" for field, value in short]
+    if is_refined(sampled):
+        words.append(f"at {len(sampled[REFINED])} volumes")
+    return " ".join(words) or "fixed"
+
+
+REFINED = "volumes"
+"""What a point of a refinement has and a sampled point has not."""
+
+
+def is_refined(sampled: Mapping[str, Any]) -> bool:
+    """Whether a trial is one of a refinement (refine.py)."""
+    return REFINED in sampled
 
 
 def read(storage: Storage, sweep: str, key: str) -> TrialResult | None:

@@ -15,12 +15,16 @@ SEARCHABLE = (
     "positives",
     "near_miss_share",
     "contamination_share",
+    "negative_source.near_miss_from",
+    "negative_source.far_from",
+    "labels",
     "learning_rate",
     "batch_size",
     "seed",
     "weight",
+    "beta",
 )
-"""Fields of a trial that a search may vary: one number each."""
+"""Fields of a trial that a search may vary: one number or one word each."""
 
 Place = Callable[[str], str]
 """Given a dotted field: where it was given, a file or the command line."""
@@ -43,12 +47,18 @@ def values(field: str, dimension: Range | Choices, volumes: Sequence[int]) -> li
     return None
 
 
+def check_field(field: str, place: Place) -> None:
+    """Raise InputError unless a search may vary this field."""
+    name = f"search.{field}"
+    if field not in SEARCHABLE:
+        raise InputError(where=place(name), field=name, value=field, allowed=f"one of {', '.join(SEARCHABLE)}")
+
+
 def check(sweep: SweepSpec, place: Place) -> None:
     """Every end of every axis, and every point to start from, must make a valid trial. Raises InputError."""
     for field, dimension in sweep.search.items():
         name = f"search.{field}"
-        if field not in SEARCHABLE:
-            raise InputError(where=place(name), field=name, value=field, allowed=f"one of {', '.join(SEARCHABLE)}")
+        check_field(field, place)
         axis = values(field, dimension, sweep.trial.volumes)
         if axis is None and isinstance(dimension, Range):
             if sweep.sampler == "grid":

@@ -40,7 +40,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     given: dict[str, Any] = {}
     for override in overrides:
         field, value = _override(override)
-        _assign(tree, field.split("."), value)
+        _assign(tree, _keys(field), value)
         given[field] = value
         if field.startswith("trial."):
             _fix(tree, field.removeprefix("trial."))
@@ -56,7 +56,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     search.check(sweep, place)
     origins = {}
     for field, _ in _leaves(sweep.model_dump(mode="json")):
-        searched = field.removeprefix("trial.").split(".")[0] in sweep.search and field.startswith("trial.")
+        searched = any(_within(field, f"trial.{name}") for name in sweep.search)
         origins[field] = "sampled" if searched else _origin(field, given, in_file, path.name)
     return Settings(sweep, origins)
 
@@ -123,6 +123,15 @@ def _override(text: str) -> tuple[str, Any]:
         raise InputError(where="command line", field=COMMAND_LINE, value=text, allowed="a value in YAML") from None
 
 
+def _keys(field: str) -> list[str]:
+    """The keys that lead to a dotted field; a searched field is one key, dots and all."""
+    for name in search.SEARCHABLE:
+        if _within(field, f"search.{name}"):
+            rest = field.removeprefix(f"search.{name}").removeprefix(".")
+            return ["search", name, *(rest.split(".") if rest else [])]
+    return field.split(".")
+
+
 def _assign(tree: dict[str, Any], keys: Sequence[str], value: Any) -> None:
     for key in keys[:-1]:
         child = tree.get(key)
@@ -133,11 +142,12 @@ def _assign(tree: dict[str, Any], keys: Sequence[str], value: Any) -> None:
 
 
 def _fix(tree: dict[str, Any], field: str) -> None:
-    """Take a field of trial that is given on the command line out of the search."""
+    """Take a field of trial that is given on the command line, and all within it, out of the search."""
     points = tree.get("start_from")
     for mapping in [tree.get("search"), *(points if isinstance(points, list) else [])]:
         if isinstance(mapping, dict):
-            mapping.pop(field, None)
+            for name in [name for name in mapping if isinstance(name, str) and _within(name, field)]:
+                del mapping[name]
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -158,6 +168,8 @@ def input_error(error: ValidationError, place: search.Place) -> InputError:
     """The first fault of a pydantic error as one line of ours; a misspelt key comes before what it leaves missing."""
     faults = error.errors(include_url=False)
     fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
+    if fault["loc"][:1] == ("search",) and len(fault["loc"]) > 1:
+        search.check_field(str(fault["loc"][1]), place)
     field = ".".join(str(part) for part in fault["loc"] if not _names_a_type(part))
     where = place(field)
     message = fault["msg"].removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""What to run: SweepSpec > TrialSpec > HeadSpec. Defaults live here and nowhere else; a spec gives the keys.
+"""What to run: SweepSpec > TrialSpec > LoraSpec ... Defaults live here and nowhere else.
 
 Precedence of a value: default here < the search space's YAML < the point Optuna samples < ``--set``.
 `settings.py` reads the YAML; kernels never see a spec, they take plain arguments.
@@ -15,6 +15,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 FORMAT = 1
 """Rises whenever the same fields would train or score differently: older heads are then not reused."""
+
+
+Baseline = Literal["mixture", "unlikelihood", "npo", "dpo", "kto", "orpo"]
+"""Other ways to use the same negatives: one head each, of its own objective (heads/objectives.py)."""
 
 
 class Spec(BaseModel):
@@ -59,6 +63,8 @@ class QuestionsSpec(Spec):
     """Questions every head is asked at every volume."""
     shots: Annotated[int, Field(ge=0, le=64)] = 0
     """Solved questions before each evaluated one; taken from the training questions, which then lack them."""
+    options_visible: bool = False
+    """Every prompt lists its question's options, in an order fixed by its id; only prompts that end in "Answer:"."""
 
 
 class LoraSpec(Spec):
@@ -123,14 +129,23 @@ class TrialSpec(Spec):
     """Share of the negatives replaced by correct answers: a control."""
     negative_source: NegativeSourceSpec = NegativeSourceSpec()
     """Where the wrong answers come from."""
+    labels: Literal["given", "shuffled"] = "given"
+    """shuffled: which option of a training question is correct is drawn at random, a control; shots keep theirs."""
+    prior: bool = False
+    """Also score every option after a bare "Answer:", without shots, for the arms pmi_base and pmi_sft."""
+    baselines: tuple[Baseline, ...] = ()
+    """Other ways to learn from the same negatives, each a head and an arm of its own; analysis/arms.py says how each
+    counts, heads/objectives.py what each minimises."""
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    """How far npo, dpo and kto may leave the base, and orpo's weight of its odds (trl's default for all it has)."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-4
-    """Adam's constant rate, both heads (probe on SmolLM2-135M; the paper uses 1e-4 on 7B, 1e-3 on 3B)."""
+    """Adam's constant rate, every head (probe on SmolLM2-135M; the paper uses 1e-4 on 7B, 1e-3 on 3B)."""
     batch_size: Annotated[int, Field(ge=1)] = 8
-    """Examples per optimizer step over all workers (paper: 8)."""
+    """Examples per optimizer step over all workers (paper: 8); an example of a baseline is a pair of answers."""
     accumulation: Annotated[int, Field(ge=1)] = 1
     """Micro-batches a worker's share of a batch is split into."""
     lora: LoraSpec = LoraSpec()
-    """The adapter of both heads."""
+    """The adapter of every head."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Order of questions, draw of negatives and initialisation of the adapters."""
     weight: Annotated[float, Field(ge=0)] = 1.0
@@ -164,56 +179,22 @@ class TrialSpec(Spec):
             )
         return self
 
-    def head_volumes(self, role: Literal["positive", "negative"]) -> tuple[int, ...]:
-        """The volumes this trial needs of a head, 0 included."""
-        largest = self.positives if role == "positive" else self.negatives
-        return tuple(v for v in self.volumes if v <= (largest or self.volumes[-1]))
+    @model_validator(mode="after")
+    def _baselines_can_be_made(self) -> Self:
+        if len(set(self.baselines)) < len(self.baselines):
+            raise ValueError(f"baselines: {list(self.baselines)}; allowed: each once")
+        if "kto" in self.baselines and self.batch_size < 2:
+            raise ValueError(
+                f"baselines: kto; allowed: with batch_size of at least 2, not {self.batch_size}: its KL estimate pairs "
+                "each prompt with another's answer"
+            )
+        return self
 
-
-class HeadSpec(Spec):
-    """Every field that changes a head's weights. Workers, ZeRO stage and volumes do not: they are not here."""
-
-    role: Literal["positive", "negative"]
-    """Learns correct answers, or wrong ones."""
-    base: str
-    """Identity of the base model's weights and tokenizer."""
-    questions: str
-    """Digest of the training questions, in order."""
-    recipe: dict[str, Any]
-    """How wrong answers are chosen; empty for the positive head."""
-    learning_rate: float
-    """Adam's rate."""
-    batch_size: int
-    """Examples per step."""
-    lora: LoraSpec
-    """The adapter."""
-    seed: int
-    """Order, draws, initialisation."""
-    precision: str
-    """fp32 or bf16."""
-
-    @property
-    def key(self) -> str:
-        """Name in the store of heads."""
-        return f"{self.role}-{self.digest()}"
-
-
-class EvaluationSpec(Spec):
-    """Every field that changes a score table, the head aside."""
-
-    base: str
-    """Identity of the base model's weights and tokenizer."""
-    questions: str
-    """Digest of the evaluated questions, in order."""
-    prefix: str
-    """Digest of the text of the solved questions before each."""
-    precision: str
-    """fp32 or bf16."""
-
-    @property
-    def key(self) -> str:
-        """Name of the folder its tables lie in, below each head's."""
-        return f"evaluation-{self.digest()}"
+    def head_volumes(self, role: Literal["positive", "negative"] | Baseline) -> tuple[int, ...]:
+        """The volumes this trial needs of a head, 0 included; a baseline's pairs need both kinds of answers."""
+        positives, negatives = (self.positives or self.volumes[-1], self.negatives or self.volumes[-1])
+        largest = {"positive": positives, "negative": negatives}.get(role, min(positives, negatives))
+        return tuple(v for v in self.volumes if v <= largest)
 
 
 class Range(Spec):
@@ -265,7 +246,12 @@ class BudgetSpec(Spec):
     """Points sampled by Optuna."""
     minutes: Annotated[float, Field(gt=0)] = 30.0
     """Wall clock; a trial that runs at its end is stopped, what it finished is kept."""
+    refinements: Annotated[int, Field(ge=0)] = 2
+    """Rounds of finer volumes inside the critical phase that was located, within the same minutes."""
 
+
+FAR_FROM = "negative_source.far_from"
+"""The searched field that decides whether `other` is drawn from."""
 
 Objective = Literal["accuracy", "accuracy_norm", "gain_over_sft", "negatives"]
 
@@ -298,5 +284,16 @@ class SweepSpec(Spec):
     """What is better: one metric, or several for a Pareto front. Accuracy is Likra's at the trial's last volume."""
 
     def trial_spec(self, sampled: dict[str, Any]) -> TrialSpec:
-        """The trial at one sampled point. Raises pydantic.ValidationError where the point is not allowed."""
-        return TrialSpec.model_validate({**self.trial.model_dump(), **sampled})
+        """The trial at one sampled point, fields dotted. Raises pydantic.ValidationError where it is not allowed."""
+        fields = self.trial.model_dump()
+        for name, value in sampled.items():
+            *outer, last = name.split(".")
+            place = fields
+            for part in outer:
+                if not isinstance(place.get(part), dict):
+                    place[part] = {}
+                place = place[part]
+            place[last] = value
+        if FAR_FROM in sampled and sampled[FAR_FROM] != "other_dataset":
+            fields["negative_source"]["other"] = None  # the points that do draw from it need it in the trial
+        return TrialSpec.model_validate(fields)

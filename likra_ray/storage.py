@@ -72,8 +72,14 @@ class Storage:
 
     def names(self, folder: str) -> list[str]:
         """Last parts of what lies in a folder, sorted; unfinished writes left out; [] where there is none."""
+        return self._listed(self.path(folder))
+
+    def names_at_root(self) -> list[str]:
+        """The same of the root itself."""
+        return self._listed(self._filesystem[1])
+
+    def _listed(self, path: str) -> list[str]:
         filesystem, _ = self._filesystem
-        path = self.path(folder)
         filesystem.invalidate_cache()
         if not filesystem.exists(path):
             return []

@@ -24,8 +24,10 @@ from likra_ray import console, ledger, results, settings
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray import study as studies
-from likra_ray.records import TrialResult
-from likra_ray.spec import SweepSpec, TrialSpec
+from likra_ray import trial as trials
+from likra_ray.driver import Driver
+from likra_ray.refine import refine
+from likra_ray.spec import SweepSpec
 from likra_ray.storage import Storage, absolute
 
 TRACKING_URI = "sqlite:///mlflow.db"
@@ -57,54 +59,68 @@ def run_sweep(
 
     mirror = Mirror(tracking_uri, sweep.name)
     again = book.retried() if resume else []
-    if book.remaining == 0 or (book.finished and not resume):
+    if book.complete or (book.finished and not resume):
         screen.print(f"{sweep.name}: {len(book.trials)} trials are there already; nothing is trained", soft_wrap=True)
         book.replay(mirror, tracking_uri)
         return book
     materials.write(material, storage)
     with console.ray_session(show_workers=False):
-        from likra_ray import trial as trials
-
         concurrent = trials.places(sweep.trial)
         keep = trials.leases()
         book.begin(mirror, tracking_uri)
         driver = Driver(sweep, material, book, screen)
         driver.open_study(again)
         began = time.monotonic()
+
+        def left() -> float:
+            return began + sweep.budget.minutes * 60 - time.monotonic()
+
         try:
-            _tune(driver, concurrent)
+            if book.remaining:
+                _run(driver, concurrent, left(), _search(driver) if driver.study is not None else None)
+            interrupted = book.remaining > 0 and left() > 0 and not driver.exhausted
+            if not interrupted:
+                interrupted = not refine(book, lambda points: _run(driver, concurrent, left(), points), left=left)
         except BaseException:
             book.close(interrupted=True)
             raise
         del keep
-    out_of_time = time.monotonic() - began >= sweep.budget.minutes * 60
-    interrupted = book.remaining > 0 and not out_of_time and not driver.exhausted
     book.close(interrupted=interrupted)
     if interrupted:
         raise KeyboardInterrupt
     return book
 
 
-def _tune(driver: Driver, concurrent: int) -> None:
-    """Let Tune run the trials that remain."""
+def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
+    """Let Tune run trials: those a search suggests, those of a list of points, or (None) the one there is."""
     from ray import tune
 
     sweep, book = driver.sweep, driver.book
-    search = None if driver.study is None else _search(driver)
     context = {"sweep": sweep.model_dump(mode="json"), "root": book.storage.root, "material": driver.material.name}
+    listed = isinstance(what, list)
     tuner = tune.Tuner(
         tune.with_resources(functools.partial(attempt, context=context), {"CPU": 0, "memory": ATTEMPT_MEMORY}),
+        param_space={POINT: tune.grid_search(what)} if listed else None,
         tune_config=tune.TuneConfig(
-            search_alg=search,
-            num_samples=book.remaining,
+            search_alg=None if listed else what,
+            num_samples=1 if listed else book.remaining,
             max_concurrent_trials=concurrent,
-            time_budget_s=sweep.budget.minutes * 60,
+            time_budget_s=seconds,
         ),
         run_config=tune.RunConfig(
             name="tune", storage_path=f"{book.storage.root}/{sweep.name}/ray", callbacks=[_callback(driver)], verbose=0
         ),
     )
     tuner.fit()
+
+
+POINT = "point"
+"""In what Tune hands to a trial: the point itself, where no search of Optuna's chose it."""
+
+
+def _point(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The point of a Tune trial."""
+    return dict(config[POINT]) if POINT in config else studies.point(config)
 
 
 def _search(driver: Driver) -> Any:
@@ -157,7 +173,7 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
 
     sweep = SweepSpec.model_validate(context["sweep"])
     storage = Storage(context["root"])
-    point = studies.point(params)
+    point = _point(params)
     trial = sweep.trial_spec(point)
     try:
         result = perform(
@@ -175,89 +191,6 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
     tune.report({metric: objective_value(result, metric) for metric in sweep.objective})
 
 
-class Driver:
-    """Hears of every trial, in the driver's process, and hands it to the ledger, the study and the screen."""
-
-    def __init__(self, sweep: SweepSpec, material: materials.Material, book: ledger.Ledger, screen: Console) -> None:
-        self.sweep, self.material, self.book, self.screen = sweep, material, book, screen
-        self.study: Any = None
-        self.nothing_new = False
-        """Whether Optuna was asked and every point was measured or being measured."""
-        self._running: dict[str, float] = {}
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether every point of the space is measured: fewer trials than the budget allows were enough."""
-        return self.nothing_new and not self._running
-
-    def open_study(self, again: list[dict[str, Any]]) -> None:
-        """Open the study; what a dead driver left running, and the points of `again`, come first."""
-        if not self.sweep.search:
-            return
-        self.study, left = studies.open_study(self.sweep, self.book.study_url())
-        for point in left:
-            key, _ = self._identify(point)
-            result = results.read(self.book.storage, self.sweep.name, key)
-            if result is None or result.status != "done":
-                again.append(point)
-            elif key not in self.book.trials:
-                # It finished in the moment in which the driver died.
-                self.book.end_trial(result)
-                studies.tell(self.study, self.sweep, result)
-        if not self.study.trials:
-            again += [dict(point) for point in self.sweep.start_from]
-        for point in again:
-            self.study.enqueue_trial(studies.params(self.sweep, point))
-
-    def started(self, point: dict[str, Any]) -> None:
-        """A trial began."""
-        key, trial = self._identify(point)
-        self._running[key] = time.monotonic()
-        self.book.start_trial(key, results.named(point), trial)
-        self._say(f"[driver] trial {key} starts: {results.named(point)}")
-
-    def progressed(self, point: dict[str, Any], report: Mapping[str, Any]) -> None:
-        """A trial's workers made a step; volumes are shown, what lies between them is not."""
-        if report.get("examples") in self.sweep.trial.volumes:
-            key, _ = self._identify(point)
-            seen, of, loss = report["examples"], report["of"], report["loss"]
-            self._say(f"[rank 0] trial {key}: {report['role']} head {seen} of {of} examples, loss {loss:.3f}")
-
-    def ended(self, point: dict[str, Any], *, failed: bool) -> None:
-        """A trial ended. One that failed without a record died with its process; one that did not was stopped."""
-        from likra_ray import trial as trials
-
-        key, trial = self._identify(point)
-        trials.release(key)
-        seconds = time.monotonic() - self._running[key]
-        result = results.read(self.book.storage, self.sweep.name, key)
-        if result is None:
-            if not failed:
-                return
-            plan = plans.trial_plan(self.material, trial)
-            result = results.failed(trial, plan, point, "its process died before it could say why")
-            results.write(self.book.storage, self.sweep.name, result)
-        del self._running[key]
-        self.book.end_trial(result)
-        if self.study is not None and result.status == "done":
-            studies.observe(self.study, self.sweep, result)
-        self._say(self._line(result, seconds))
-
-    def _say(self, line: str) -> None:
-        self.screen.print(line, highlight=False, markup=False, soft_wrap=True)
-
-    def _line(self, result: TrialResult, seconds: float) -> str:
-        done = f"{len(self.book.trials)} of {self.sweep.budget.trials}"
-        if result.status == "failed":
-            return f"[driver] {done}: trial {result.key} FAILED after {seconds:.0f} s: {result.reason}"
-        curve = " ".join(f"{point.volume}:{point.accuracy:.3f}" for point in result.curves["likra"])
-        return f"[driver] {done}: trial {result.key} done in {seconds:.0f} s; likra accuracy by negatives {curve}"
-
-    def _identify(self, point: dict[str, Any]) -> tuple[str, TrialSpec]:
-        trial = self.sweep.trial_spec(point)
-        return plans.trial_plan(self.material, trial).key, trial
-
-
 def _callback(driver: Driver) -> Any:
     """The driver as a Tune callback."""
     from ray import tune
@@ -272,19 +205,19 @@ def _callback(driver: Driver) -> Any:
 
         def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             assert self.hears is not None
-            self.hears.started(studies.point(trial.config))
+            self.hears.started(_point(trial.config))
 
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
             assert self.hears is not None
-            self.hears.progressed(studies.point(trial.config), result)
+            self.hears.progressed(_point(trial.config), result)
 
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             assert self.hears is not None
-            self.hears.ended(studies.point(trial.config), failed=False)
+            self.hears.ended(_point(trial.config), failed=False)
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             assert self.hears is not None
-            self.hears.ended(studies.point(trial.config), failed=True)
+            self.hears.ended(_point(trial.config), failed=True)
 
     return Callback(driver)
 
@@ -317,4 +250,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app()
+    console.run(app)

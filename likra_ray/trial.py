@@ -1,4 +1,4 @@
-"""One trial: a positive and a negative head, trained where the store lacks them, scored and read.
+"""One trial: a positive and a negative head and its baselines', trained where the store lacks them, scored and read.
 
     python -m likra_ray.trial search_spaces/quickstart.yaml --set trial.near_miss_share=0.5
     python -m likra_ray.trial search_spaces/smoke.yaml                       CPU, under a minute
@@ -77,20 +77,21 @@ def perform(
     if stored is not None and stored.status == "done":
         return stored
     done: dict[str, Any] = {"trained": {}, "seconds": {}}
-    if results.stored_tables(HeadStore(storage), plan) is None:
+    store = HeadStore(storage)
+    if results.stored_tables(store, plan) is None or results.answer_tokens(store, plan) is None:
         try:
             done = _workers(trial, storage, sweep, material, plan.key, callbacks)
         finally:
             release(plan.key)
-    tables = results.stored_tables(HeadStore(storage), plan)
-    if tables is None:
+    tables, tokens = results.stored_tables(store, plan), results.answer_tokens(store, plan)
+    if tables is None or tokens is None:
         raise results.Unfinished(f"trial {plan.key}: the workers ended, but not every score table is there")
     stored = results.read(storage, sweep, plan.key)
     if stored is not None and stored.status == "done":
         return stored  # another trial at the same point was faster
     seconds = {**done["seconds"], "all": time.monotonic() - began}
     trained: dict[str, int] = {role: int(done["trained"].get(head.key, 0)) for role, head in plan.heads.items()}
-    result = results.done(trial, plan, tables, sampled=sampled, trained=trained, seconds=seconds)
+    result = results.done(trial, plan, tables, sampled=sampled, trained=trained, seconds=seconds, tokens=tokens)
     results.write(storage, sweep, result)
     return result
 
@@ -133,12 +134,13 @@ def _workers(
 
 
 def work(config: dict[str, Any]) -> dict[str, Any]:
-    """What every worker of a trial does, in step with the others: make both heads, score them. Runs in a worker."""
+    """What every worker of a trial does, in step with the others: make the heads, score them. Runs in a worker."""
     import ray.train
     import torch
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     from likra_ray.heads import base as bases
+    from likra_ray.heads import counts
     from likra_ray.heads.produce import Producer
 
     began = time.monotonic()
@@ -155,9 +157,10 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     base = bases.load(found, dtype="bfloat16" if on_gpu and trial.precision == "bf16" else "float32")
     if on_gpu:
         base.model.to(f"cuda:{torch.cuda.current_device()}")
-    producer = Producer(base, HeadStore(storage), plans.manner(trial), seed=trial.seed)
+    producer = Producer(base, HeadStore(storage), plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads))
     leased = functools.partial(lease, producer, config["key"])
-    _score_base(producer, leased, plan.base_key, evaluation := plans.evaluation_order(plan, material))
+    evaluation, prior = plans.evaluation_order(plan, material), plans.prior_order(plan, material)
+    _score_base(producer, leased, plan.base_key, *(one for one in (evaluation, prior) if one is not None))
     plausibility = None
     if plans.needs_plausibility(trial):
         asked = plans.plausibility_order(material)
@@ -166,6 +169,8 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
         assert scored is not None
         plausibility = scored.logprob
     pending = plans.head_orders(plan, trial, material, plausibility)
+    for order in pending:
+        _score_base(producer, leased, plan.base_key, *producer.references(order))
     producer.done.seconds["start"] = time.monotonic() - began
 
     def report(order: HeadOrder, step: Any) -> None:
@@ -177,7 +182,11 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
         for order in pending:
             with leased(order.key) as mine:
                 if mine:
+                    if rank == 0:
+                        counts.keep(producer.store, producer.tokenizer, order)
                     producer.head(order, evaluation, functools.partial(report, order))
+                    if prior is not None and order.role == "positive":
+                        producer.head(order, prior, functools.partial(report, order))
                     pending = [other for other in pending if other is not order]
                     break
         else:
@@ -187,11 +196,11 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     return {"trained": dict(done.trained), "scored": dict(done.scored), "seconds": dict(done.seconds)}
 
 
-def _score_base(producer: Any, leased: Callable[[str], Any], base_key: str, evaluation: Any) -> None:
-    while True:
+def _score_base(producer: Any, leased: Callable[[str], Any], base_key: str, *evaluations: Any) -> None:
+    while evaluations:
         with leased(base_key) as mine:
             if mine:
-                producer.base_table(base_key, evaluation)
+                producer.base_table(base_key, *evaluations)
                 return
         time.sleep(1.0)
 
@@ -272,4 +281,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app()
+    console.run(app)

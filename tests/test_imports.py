@@ -34,6 +34,7 @@ ORDER = (
     "search",
     "settings",
     "storage",
+    "keys",
     "questions",
     "heads",
     "analysis",
@@ -42,9 +43,14 @@ ORDER = (
     "results",
     "reporting",
     "study",
+    "outcomes",
+    "sweep_file",
     "ledger",
+    "report",
+    "refine",
     "trial",
     "dry_run",
+    "driver",
     "sweep",
 )
 """Lowest first; data goes up this list and never back down."""

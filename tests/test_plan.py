@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from likra_ray import material as materials
 from likra_ray import plan
 from likra_ray.errors import InputError
-from likra_ray.heads.orders import ROLES
+from likra_ray.heads.orders import BASELINES, ROLES
+from likra_ray.keys import EvaluationSpec, HeadSpec
 from likra_ray.plan import Material, gather, head_orders, trial_plan
 from likra_ray.questions.files import write_jsonl
 from likra_ray.records import Kind, Option, Question
-from likra_ray.spec import EvaluationSpec, HeadSpec, LoraSpec, SweepSpec, TrialSpec
+from likra_ray.spec import LoraSpec, SweepSpec, TrialSpec
 from likra_ray.storage import Storage
 
 
@@ -131,6 +133,10 @@ NEGATIVE = {"trial", "negative"}
         ({"negative_source": {"far_from": "other_question"}}, NEGATIVE),
         ({"negative_source": {"per_question": 2}}, NEGATIVE),
         ({"negative_source": {"far_from": "other_dataset", "other": "arc"}}, NEGATIVE),
+        ({"labels": "shuffled"}, BOTH),
+        ({"prior": True}, {"trial"}),
+        ({"baselines": ("dpo", "mixture")}, {"trial"}),
+        ({"beta": 0.5}, set()),
         ({"volumes": (0, 8)}, {"trial"}),
         ({"negatives": 8}, {"trial"}),
         ({"positives": 8}, {"trial"}),
@@ -153,6 +159,38 @@ def test_every_field_of_the_trial_is_in_the_table_above() -> None:
     [mark] = test_what_a_field_of_the_trial_changes.pytestmark  # type: ignore[attr-defined]
     named = {field for change, _ in mark.args[1] for field in change}
     assert named == set(TrialSpec.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, ("54502aea4928", "370e62369ba147dc", "495758e076a5d94d", "5172a988061ab270")),
+        (
+            {"near_miss_share": 0.5, "contamination_share": 0.25},
+            ("a9bba7894b3b", "370e62369ba147dc", "19a91c2ca2d7df22", "5172a988061ab270"),
+        ),
+        (
+            {
+                "near_miss_share": 0.5,
+                "negative_source": {
+                    "near_miss_from": "most_plausible",
+                    "far_from": "other_question",
+                    "per_question": 2,
+                },
+                "learning_rate": 1e-3,
+                "seed": 3,
+                "precision": "bf16",
+            },
+            ("2a1a0904b9e5", "546da438ad1b71a4", "3ff296115025c55e", "74ff99b25a31496a"),
+        ),
+    ],
+    ids=["defaults", "contaminated", "other sources"],
+)
+def test_heads_and_results_of_version_0_1_are_found(change: dict[str, Any], expected: tuple[str, ...]) -> None:
+    """Keys as they were before labels, prior and baselines came; a change that is meant raises spec.FORMAT."""
+    found = keys(trial(**change))
+    trained = (found[name].rpartition("-")[2] for name in ("positive", "negative", "evaluation"))
+    assert (found["trial"], *trained) == expected
 
 
 @pytest.mark.parametrize(
@@ -243,6 +281,64 @@ def test_orders_hold_the_curricula_and_the_keys() -> None:
     assert [prompt for prompt, _ in positive.pairs] == [prompt for prompt, _ in negative.pairs[:40]]
 
 
+def test_a_baseline_is_one_more_head_of_the_trial() -> None:
+    found = trial_plan(MATERIAL, trial(baselines=("dpo", "mixture"), positives=8))
+    assert list(found.heads) == [*ROLES, "dpo", "mixture"]
+    assert found.heads["dpo"].key.startswith("dpo-")
+    assert found.volumes == {"positive": (0, 8), "negative": (0, 8, 16), "dpo": (0, 8), "mixture": (0, 8)}
+    assert HeadSpec.model_validate(json.loads(found.heads["dpo"].model_dump_json())).key == found.heads["dpo"].key
+
+
+@pytest.mark.parametrize(
+    ("change", "changes"),
+    [
+        ({}, set()),
+        ({"beta": 0.5}, {"trial", "npo", "dpo", "kto", "orpo"}),
+        ({"near_miss_share": 0.5}, {"trial", "negative", *BASELINES}),
+        ({"labels": "shuffled"}, {*BOTH, *BASELINES}),
+        ({"learning_rate": 1e-3}, {*BOTH, *BASELINES}),
+        ({"weight": 0.5}, {"trial"}),
+        ({"baselines": BASELINES[::-1]}, {"trial"}),
+    ],
+    ids=str,
+)
+def test_what_a_field_changes_for_the_baselines(change: dict[str, Any], changes: set[str]) -> None:
+    def all_keys(**fields: Any) -> dict[str, str]:
+        found = trial_plan(MATERIAL, trial(**{"baselines": BASELINES, **fields}))
+        return {"trial": found.key, **{role: head.key for role, head in found.heads.items()}}
+
+    assert what_changes(all_keys(), all_keys(**change)) == changes
+
+
+@pytest.mark.parametrize("labels", ["given", "shuffled"])
+def test_a_baselines_pairs_are_the_negatives_with_their_questions_correct_answer(labels: str) -> None:
+    spec = trial(near_miss_share=0.5, labels=labels, baselines=("npo", "kto"), beta=0.7)
+    found = trial_plan(MATERIAL, spec)
+    positive, negative, npo, kto = head_orders(found, spec, MATERIAL, None)
+    assert [order.role for order in (npo, kto)] == ["npo", "kto"]
+    assert (npo.pairs, npo.wrong) == (kto.pairs, kto.wrong), "npo retains on the pairs' correct answers"
+    assert [prompt for prompt, _ in npo.pairs] == [prompt for prompt, _ in negative.pairs]
+    assert npo.wrong == tuple(answer for _, answer in negative.pairs)
+    assert set(npo.pairs) <= set(positive.pairs)
+    assert (npo.beta, npo.base_key, npo.key) == (0.7, found.base_key, found.heads["npo"].key)
+    assert positive.wrong == negative.wrong == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"baselines": ("dpo", "dpo")}, "each once"),
+        ({"baselines": ("kto",), "batch_size": 1, "volumes": (0, 1)}, "batch_size of at least 2"),
+        ({"baselines": ("ppo",)}, "'orpo'"),
+        ({"beta": 0.0}, "greater than 0"),
+    ],
+    ids=str,
+)
+def test_baselines_that_cannot_be_made_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        trial(**fields)
+
+
 def test_plausibility_chooses_the_near_miss() -> None:
     spec = trial(negative_source={"near_miss_from": "most_plausible"})
     assert plan.needs_plausibility(spec)
@@ -253,6 +349,42 @@ def test_plausibility_chooses_the_near_miss() -> None:
     assert all(answer.endswith(" 1") for _, answer in negative.pairs), "the second near-miss is the likelier"
     assert plan.plausibility_order(MATERIAL).questions == MATERIAL.train
     assert plan.plausibility_order(MATERIAL).key != plan.plausibility_order(changed(train=plain(3))).key
+
+
+def test_shuffled_labels_reach_both_heads_and_nothing_else() -> None:
+    """Kinds are dealt anew, so positives are near-misses and far options too; prompts and their order stay."""
+    given, shuffled = trial(), trial(labels="shuffled")
+    orders = [head_orders(trial_plan(MATERIAL, spec), spec, MATERIAL, None) for spec in (given, shuffled)]
+    for one, other in zip(*orders, strict=True):
+        assert [prompt for prompt, _ in one.pairs] == [prompt for prompt, _ in other.pairs]
+    positive, negative = orders[1]
+    assert {answer.split()[0] for _, answer in positive.pairs} == {"right", "near", "far"}
+    assert {answer.split()[0] for _, answer in negative.pairs} == {"right", "near", "far"}
+    assert not set(positive.pairs) & set(negative.pairs), "what is right by its label is never wrong too"
+    assert positive.fields["recipe"] == {"labels": "shuffled"}
+    assert negative.fields["recipe"]["labels"] == "shuffled"
+
+
+@pytest.mark.parametrize("labels", ["given", "shuffled"])
+def test_full_contamination_makes_both_sets_identical(labels: str) -> None:
+    spec = trial(near_miss_share=1.0, contamination_share=1.0, labels=labels)
+    positive, negative = head_orders(trial_plan(MATERIAL, spec), spec, MATERIAL, None)
+    assert positive.pairs == negative.pairs
+    assert positive.key != negative.key
+
+
+def test_the_prior_is_scored_without_question_and_shots() -> None:
+    assert plan.prior_order(trial_plan(MATERIAL, trial()), MATERIAL) is None
+    found = trial_plan(MATERIAL, trial(prior=True))
+    order = plan.prior_order(found, MATERIAL)
+    assert order is not None
+    assert order.key == found.prior_key != found.evaluation_key
+    assert {one.prompt for one in order.questions} == {"Answer:"} and order.shots == ()
+    assert [one.options for one in order.questions] == [one.options for one in MATERIAL.evaluate]
+    fewer = trial_plan(changed(shots=()), trial(prior=True))
+    assert (fewer.prior_key, fewer.evaluation_key != found.evaluation_key) == (found.prior_key, True)
+    assert trial_plan(MATERIAL, trial(prior=True, precision="bf16")).prior_key != found.prior_key
+    assert trial_plan(changed(evaluate=plain(4, first=200)), trial(prior=True)).prior_key != found.prior_key
 
 
 # --- gather: from a sweep's spec, with question files of one's own
@@ -403,6 +535,73 @@ def test_the_other_kind_is_not_needed(tmp_path: Path, near: int) -> None:
     names = files(tmp_path, train=plain(20, near=near, far=2 - near), test=plain(4, first=500))
     share = 1.0 if near else 0.0
     assert len(gather(sweep(names["train"], names["test"], near_miss_share=share)).train) == 20
+
+
+def test_every_prompt_lists_its_options(tmp_path: Path) -> None:
+    names = files(tmp_path, train=plain(30), test=plain(4, first=500))
+    spec = sweep(names["train"], names["test"], shots=3)
+    listed = spec.model_copy(update={"questions": spec.questions.model_copy(update={"options_visible": True})})
+    before, after = gather(spec), gather(listed)
+    for name in ("train", "shots", "evaluate"):
+        for one, other in zip(getattr(before, name), getattr(after, name), strict=True):
+            assert (one.id, one.options) == (other.id, other.options)
+            assert all(f"\n- {option.text}\n" in other.prompt for option in one.options)
+    changes = what_changes(keys(listed.trial, before), keys(listed.trial, after))
+    assert changes == BOTH | {"evaluation"}
+
+
+def test_an_overlap_is_seen_before_options_are_listed(tmp_path: Path) -> None:
+    """Under another id the same options are listed in another order."""
+    train = plain(30)
+    twins = [Question(id=f"twin {one.id}", prompt=one.prompt, options=one.options) for one in train[:2]]
+    names = files(tmp_path, train=train, test=[*plain(4, first=500), *twins])
+    spec = sweep(names["train"], names["test"])
+    listed = spec.model_copy(update={"questions": spec.questions.model_copy(update={"options_visible": True})})
+    with pytest.raises(InputError, match=r"evaluated on too, as twin q0 \(2 such\)"):
+        gather(listed)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "role", "refused"),
+    [
+        ("options_visible", True, "train", True),
+        ("options_visible", True, "test", True),
+        ("prior", True, "train", False),
+        ("prior", True, "test", True),
+    ],
+)
+def test_prompts_that_do_not_ask_are_refused_by_source(
+    tmp_path: Path, field: str, value: Any, role: str, refused: bool
+) -> None:
+    lists = {"train": list(plain(30)), "test": list(plain(4, first=500))}
+    last = lists[role][-1]
+    lists[role][-1] = Question(id=last.id, prompt="Roof: A man is", options=last.options)
+    names = files(tmp_path, **lists)
+    prior = {"prior": True} if field == "prior" else {}
+    spec = sweep(names["train"], names["test"], **prior)
+    if field == "options_visible":
+        spec = spec.model_copy(update={"questions": spec.questions.model_copy(update={field: value})})
+    if not refused:
+        gather(spec)
+        return
+    with pytest.raises(InputError) as caught:
+        gather(spec)
+    name = "trial.prior" if field == "prior" else "questions.options_visible"
+    assert str(caught.value).startswith(
+        f"{names[role]}: {name}: got \"{last.id}, whose prompt ends in 'Roof: A man is'"
+    )
+    assert "'Answer:'" in caught.value.allowed
+
+
+def test_searched_sources_are_checked_for_their_length(tmp_path: Path) -> None:
+    """A question has one far answer of its own, and as many of other questions as are asked for."""
+    names = files(tmp_path, train=plain(20, far=1), test=plain(4, first=500))
+    fields = {"volumes": (0, 8, 40), "positives": 8, "near_miss_share": 0, "negative_source": {"per_question": 2}}
+    fields["negative_source"] |= {"far_from": "other_question"}
+    gather(sweep(names["train"], names["test"], **fields))
+    search = {"negative_source.far_from": {"choices": ["other_question", "own"]}}
+    with pytest.raises(InputError, match=r"got 40; allowed: at most 20, .* at near_miss_share 0, far_from own$"):
+        gather(sweep(names["train"], names["test"], search=search, **fields))
 
 
 def test_an_unknown_base_is_refused_first(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from likra_ray import search, settings
 from likra_ray.errors import InputError
@@ -54,6 +55,46 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("objective: accuracy", "objective", "'accuracy'", ""),
     ("search: {learning_rates: {choices: [1.0e-3]}}", "search.learning_rates", "'learning_rates'", "learning_rate"),
     ("search: {lora: {choices: [1]}}", "search.lora", "'lora'", "one of negatives"),
+    (
+        "search: {negative_source: {far_from: {choices: [own]}}}",
+        "search.negative_source",
+        "'negative_source'",
+        "negative_source.far_from",
+    ),
+    (
+        "search: {negative_source.per_question: {choices: [2]}}",
+        "search.negative_source.per_question",
+        "'negative_source.per_question'",
+        "one of negatives",
+    ),
+    (
+        "search: {negative_source.far_from: {choices: [own, moon]}}",
+        "search.negative_source.far_from",
+        "{'negative_source.far_from': 'moon'}",
+        "'own', 'other_question' or 'other_dataset'",
+    ),
+    (
+        "search: {negative_source.near_miss_from: {choices: [hard]}}",
+        "search.negative_source.near_miss_from",
+        "{'negative_source.near_miss_from': 'hard'}",
+        "'own', 'most_plausible' or 'least_plausible'",
+    ),
+    (
+        "search: {negative_source.far_from: {choices: [other_dataset]}}",
+        "search.negative_source.far_from",
+        "{'negative_source.far_from': 'other_dataset'}",
+        "other: given exactly when far_from is other_dataset",
+    ),
+    ("search: {labels: {choices: [given, wrong]}}", "search.labels", "{'labels': 'wrong'}", "'given' or 'shuffled'"),
+    ("search: {labels: {choices: [true]}}", "search.labels", "{'labels': True}", "'given' or 'shuffled'"),
+    ("search: {labels: {low: 0, high: 1}}", "search.labels", "{'labels': 0.0}", "'given' or 'shuffled'"),
+    (
+        "search: {labels: {choices: [given]}}\nstart_from: [{labels: shuffled}]",
+        "start_from.0.labels",
+        "'shuffled'",
+        "one of ['given']",
+    ),
+    ("questions: {options_visible: some}", "questions.options_visible", "'some'", "boolean"),
     ("search: {seed: {choices: []}}", "search.seed.choices", "[]", "at least 1"),
     ("search: {seed: {choice: [1]}}", "search.seed.choice", "[1]", "one of"),
     ("search: {seed: {choices: [1], low: 0}}", "search.seed.low", "0", "one of choices"),
@@ -160,6 +201,8 @@ WRONG_TRIAL: list[tuple[str, str, str, str]] = [
     ("negative_source: {other: arc}", "trial.negative_source", "", "given exactly when far_from is other_dataset"),
     ("negative_source: {far_from: other_dataset}", "trial.negative_source", "", "given exactly when far_from"),
     ("negative_source: {from: own}", "trial.negative_source.from", "'own'", "one of near_miss_from, far_from, other"),
+    ("labels: true", "trial.labels", "True", "'given' or 'shuffled'"),
+    ("prior: often", "trial.prior", "'often'", "boolean"),
     ("activation_checkpointing: maybe", "trial.activation_checkpointing", "'maybe'", "boolean"),
 ]
 
@@ -295,7 +338,7 @@ def test_every_search_space_loads(path: Path) -> None:
 
 
 def test_there_are_search_spaces() -> None:
-    assert {path.name for path in SPACES} >= {"quickstart.yaml", "smoke.yaml"}
+    assert {path.name for path in SPACES} >= {"quickstart.yaml", "smoke.yaml", "controls.yaml"}
 
 
 def test_origins_and_precedence(tmp_path: Path) -> None:
@@ -326,6 +369,48 @@ def test_origins_and_precedence(tmp_path: Path) -> None:
     assert {field: given.origins[field] for field in expected} == expected
     assert list(given.origins)[0] == "name"
     assert set(given.origins) == set(settings.resolved(given.sweep)), "every value has an origin"
+
+
+DOTTED = """
+  negative_source: {far_from: other_dataset, other: arc}
+search:
+  negative_source.far_from: {choices: [own, other_question, other_dataset]}
+  negative_source.near_miss_from: {choices: [own, most_plausible]}
+  labels: {choices: [given, shuffled]}
+start_from: [{negative_source.far_from: own, negative_source.near_miss_from: own, labels: given}]
+"""
+
+
+def test_a_search_may_vary_fields_within_fields(tmp_path: Path) -> None:
+    loaded = settings.load(write(tmp_path, BASE + DOTTED))
+    sampled = {field for field, origin in loaded.origins.items() if origin == "sampled"}
+    assert sampled == {f"trial.{field}" for field in loaded.sweep.search}
+    assert len(sampled) == 3
+    own = loaded.sweep.trial_spec({"negative_source.far_from": "own", "labels": "shuffled"})
+    assert (own.negative_source.far_from, own.negative_source.other, own.labels) == ("own", None, "shuffled")
+    other = loaded.sweep.trial_spec({"negative_source.near_miss_from": "most_plausible"}).negative_source
+    assert (other.near_miss_from, other.far_from) == ("most_plausible", "other_dataset")
+    assert other.other is not None and other.other[0].source == "arc"
+
+
+@pytest.mark.parametrize("point", [{"negative_source.from": 1}, {"volumes.first": 8}, {"seed.a.b": 1}, {"no.such": 1}])
+def test_a_point_of_no_such_field_is_refused(point: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        SweepSpec(name="mine").trial_spec(point)
+
+
+def test_a_dotted_field_of_the_search_is_set_and_fixed(tmp_path: Path) -> None:
+    path = write(tmp_path, BASE + DOTTED)
+    given = ["search.labels.choices=[given]", "search.negative_source.near_miss_from.choices=[own]"]
+    narrowed = settings.load(path, given).sweep.search
+    assert narrowed["labels"] == Choices(choices=("given",))
+    assert narrowed["negative_source.near_miss_from"] == Choices(choices=("own",))
+    one = settings.load(path, ["trial.negative_source.near_miss_from=least_plausible"])
+    assert set(one.sweep.search) == {"negative_source.far_from", "labels"}
+    assert one.origins["trial.negative_source.near_miss_from"] == "--set"
+    both = settings.load(path, ["trial.negative_source={far_from: other_question}"]).sweep
+    assert set(both.search) == {"labels"} and both.start_from == ({"labels": "given"},)
+    assert both.trial.negative_source.far_from == "other_question"
 
 
 def test_the_later_set_wins(tmp_path: Path) -> None:

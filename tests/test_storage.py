@@ -43,6 +43,7 @@ def test_names_are_last_parts_sorted_without_unfinished_writes(storage: Storage)
     assert storage.names("f") == ["a", "b", "sub"]
     storage.write("f/0", b"1")
     assert storage.names("f") == ["0", "a", "b", "sub"], "no stale listing"
+    assert "f" in storage.names_at_root() and "a" not in storage.names_at_root()
 
 
 def test_removal_takes_a_folder_with_it(storage: Storage) -> None:

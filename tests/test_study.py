@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from likra_ray import settings, study
+from likra_ray import results, settings, study
 from likra_ray.records import CurvePoint, TrialResult
 from likra_ray.spec import SweepSpec
 
@@ -54,6 +54,30 @@ def test_every_sampler_asks_each_point_once_until_none_is_left(sampler: str, tmp
     assert {point["near_miss_share"] for point in asked if point["negatives"] == 32} == {0.0, 0.5, 1.0}
 
 
+WORDS = (
+    "search={negative_source.near_miss_from: {choices: [own, most_plausible]}, labels: {choices: [given, shuffled]}}",
+    "start_from=[{negative_source.near_miss_from: most_plausible, labels: given}]",
+)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "grid", "nsga2"])
+def test_words_and_fields_within_fields_are_categories(sampler: str, tmp_path: Path) -> None:
+    spec = sweep(*WORDS, f"sampler={sampler}")
+    assert set(study.distributions(spec)) == {"negative_source.near_miss_from", "labels"}
+    opened, _ = study.open_study(spec, url(tmp_path))
+    opened.enqueue_trial(study.params(spec, spec.start_from[0]))
+    asked = []
+    while (trial := study.ask_new(opened, spec)) is not None:
+        asked.append(study.point(trial.params))
+    assert asked[0] == spec.start_from[0]
+    trials = [spec.trial_spec(point) for point in asked]
+    assert {(one.negative_source.near_miss_from, one.labels) for one in trials} == {
+        (source, labels) for source in ("own", "most_plausible") for labels in ("given", "shuffled")
+    }
+    assert len(trials) == 4
+    assert results.named(asked[0]) == "labels=given near_miss_from=most_plausible"
+
+
 def test_params_and_points_are_each_others_inverse() -> None:
     spec = sweep()
     point = {"negatives": 16, "near_miss_share": 0.5}
@@ -94,3 +118,29 @@ def test_what_a_dead_driver_left_running_is_handed_back(tmp_path: Path) -> None:
     again.enqueue_trial(study.params(spec, point))
     asked = study.ask_new(again, spec)
     assert asked is not None and study.point(asked.params) == point
+
+
+def test_importances_name_the_field_that_matters(tmp_path: Path) -> None:
+    spec = sweep()
+    opened, _ = study.open_study(spec, url(tmp_path))
+    assert study.importances(spec, url(tmp_path))[0] == {}
+    for share in (0.0, 0.5, 1.0):
+        by_volume = {0: 0.2, 8: 0.3 + 0.01 * share, 16: 0.5 + 0.01 * share, 32: 0.7 + 0.01 * share}
+        study.tell(opened, spec, result({"negatives": 32, "near_miss_share": share}, by_volume))
+    shares, reason = study.importances(spec, url(tmp_path))
+    assert shares == {} and "9 finished trials" in reason
+    study.tell(opened, spec, result({"negatives": 8, "near_miss_share": 0.0}, {8: 0.3}))
+    shares, reason = study.importances(spec, url(tmp_path))
+    assert list(shares["accuracy"])[0] == "negatives"
+    assert shares["accuracy"]["negatives"] > 0.9
+    assert sum(shares["negatives"].values()) == pytest.approx(1.0)
+    assert "10 finished trials" in reason
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [((), "no study"), (("search={near_miss_share: {choices: [0.0, 1.0]}}",), "Fewer than two")],
+)
+def test_no_importances_and_why(overrides: tuple[str, ...], reason: str, tmp_path: Path) -> None:
+    shares, why = study.importances(sweep(*overrides), url(tmp_path))
+    assert shares == {} and reason in why

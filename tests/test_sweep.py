@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -20,7 +22,7 @@ from likra_ray import plan as plans
 from likra_ray import settings, sweep, trial
 from likra_ray.heads.store import HeadStore
 from likra_ray.ledger import Ledger, open_ledger
-from likra_ray.records import TrialResult
+from likra_ray.records import KINDS, TrialResult
 from likra_ray.storage import Storage
 from likra_ray.study import OBSERVED
 
@@ -40,6 +42,10 @@ def run(module: str, folder: Path, *arguments: str) -> subprocess.CompletedProce
     return subprocess.run(
         command(module, folder, *arguments), cwd=folder, capture_output=True, text=True, timeout=380, check=False
     )
+
+
+def sets(*values: str) -> list[str]:
+    return [part for value in values for part in ("--set", value)]
 
 
 def ledger(folder: Path, *overrides: str) -> Ledger:
@@ -151,11 +157,15 @@ class TestFinishedSweep:
     def test_negatives_by_the_bases_own_score(self, finished: Finished) -> None:
         """The base scores the training questions first; the positive head is the sweep's, the negative one is new."""
         folder, _ = finished
+        [counted] = (folder / "out/heads").glob("positive-*/answer_tokens.json")
+        counted.unlink()  # as in a store that an older version left
         hard = ["trial.negative_source.near_miss_from=most_plausible", "trial.negatives=8", "name=hard"]
         ended = run("trial", folder, *[part for value in hard for part in ("--set", value)])
         assert ended.returncode == 0, ended.stderr[-3000:]
         [path] = (folder / "out/hard/trials").glob("*/result.json")
-        assert TrialResult.from_json(path.read_text()).trained == {"positive": 0, "negative": 8}
+        result = TrialResult.from_json(path.read_text())
+        assert result.trained == {"positive": 0, "negative": 8}
+        assert 0 == result.answer_tokens["positive"][0] < result.answer_tokens["positive"][32]
         assert list((folder / "out/heads").glob("base-*/scores/training-*/0.arrow"))
 
     def test_the_notebook_reads_it(self, finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,6 +232,83 @@ def test_a_failed_trial_is_recorded_the_sweep_goes_on_and_resume_tries_again(tmp
     assert [result.status for result in ledger(tmp_path, *varied).results] == ["done", "done"]
 
 
+def plant_a_jump(folder: Path, found: Ledger) -> None:
+    """Write the negative head's score tables anew, so that Likra's accuracy jumps from .2 to .55 around 28."""
+    [result] = found.results
+    store = HeadStore(found.storage)
+    base = store.table(result.heads["base"], result.evaluation, 0)
+    assert base is not None
+    questions = len(base.question_ids)
+    for volume, accuracy in {8: 0.2, 16: 0.22, 32: 0.45, 64: 0.55, 128: 0.55}.items():
+        positive = store.table(result.heads["positive"], result.evaluation, volume)
+        assert positive is not None
+        right = (np.arange(questions) * 37 % questions) < accuracy * questions
+        chosen = (positive.kind == KINDS.index("correct")) == right[positive.question]
+        planted = replace(positive, logprob=positive.logprob - chosen)
+        store.save_table(result.heads["negative"], result.evaluation, volume, planted)
+
+
+def test_a_located_phase_is_measured_at_finer_volumes(tmp_path: Path) -> None:
+    """The phase is planted in the score tables, all else is real: the refinement trains and scores inside it."""
+    fixed = [
+        "trial.volumes=[0, 8, 16, 32, 64, 128]", "search={seed: {choices: [0]}}", "questions.evaluate.limit=100",
+    ]  # fmt: skip
+    first = run("sweep", tmp_path, *sets(*fixed, "budget={trials: 1, refinements: 0}"))
+    assert first.returncode == 0, first.stderr[-3000:]
+    plant_a_jump(tmp_path, ledger(tmp_path, *fixed, "budget={trials: 1, refinements: 0}"))
+    wider = [*fixed, "budget={trials: 1, refinements: 1}"]
+    again = run("sweep", tmp_path, "--resume", *sets(*wider))
+    assert again.returncode == 0, again.stderr[-3000:]
+
+    record = json.loads((tmp_path / "out/smoke/sweep.json").read_text())
+    [round_] = record["refinements"]
+    assert round_["arm"] == "likra" and round_["failed"] == 0 and len(record["trials"]) == 1
+    assert set(round_["added_volumes"]) <= {24, 48, 88} and round_["added_volumes"]
+    assert record["refinement_ended"].startswith("1 rounds") or "no critical phase" in record["refinement_ended"]
+    coarse, fine = ledger(tmp_path, *wider).results
+    assert {point.volume for point in fine.curves["likra"]} == {0, 8, 16, 32, 64, 128, *round_["added_volumes"]}
+    assert coarse.heads == fine.heads
+    assert "refined: likra at" in again.stdout
+
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    volume = round_["added_volumes"][-1]
+    ended = run("trial", alone, *sets("search={}", f"trial.volumes=[0, {volume}]"))
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    for key in (fine.heads["positive"], fine.heads["negative"]):
+        stores = [HeadStore(Storage(str(folder / "out"))) for folder in (tmp_path, alone)]
+        inside, by_itself = (store.load(key, volume) for store in stores)
+        assert all(torch.equal(inside[name], by_itself[name]) for name in by_itself)
+
+
+def test_controls_run_in_a_sweep_over_fields_within_fields(tmp_path: Path) -> None:
+    """Shuffled labels, options in view and the prior at once; both trials share the positive head."""
+    given = [
+        "questions.options_visible=true", "trial.prior=true", "trial.volumes=[0, 8]", "trial.near_miss_share=0",
+        "search={negative_source.far_from: {choices: [own, other_question]}, labels: {choices: [shuffled]}}",
+        "sampler=grid", "budget={trials: 2, refinements: 0}", "objective={accuracy: max}",
+    ]  # fmt: skip
+    ended = run("sweep", tmp_path, *sets(*given))
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    book = ledger(tmp_path, *given)
+    assert {one.name for one in book.results} == {
+        "far_from=own labels=shuffled",
+        "far_from=other_question labels=shuffled",
+    }
+    assert len({one.heads["positive"] for one in book.results}) == 1
+    assert len({one.heads["negative"] for one in book.results}) == 2
+    for one in book.results:
+        assert one.status == "done" and one.sampled.keys() == book.sweep.search.keys()
+        assert set(one.answer_tokens) == {"positive", "negative"}
+        assert all(tokens[0] == 0 < tokens[8] for tokens in one.answer_tokens.values())
+        assert [point.volume for point in one.curves["pmi_sft"]] == [0, 8]
+        assert one.curves["pmi_sft"][0].accuracy == one.curves["pmi_base"][0].accuracy
+    heads = tmp_path / "out/heads"
+    assert len(list(heads.glob(f"base-*/scores/{book.results[0].prior_evaluation}/0.arrow"))) == 1
+    assert len(list(heads.glob(f"*/scores/{book.results[0].prior_evaluation}/8.arrow"))) == 1
+    assert all("\nOptions:\n- " in question.prompt for question in book.material.evaluate)
+
+
 def test_two_workers_under_zero_2_make_the_same_head_as_one(tmp_path: Path) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
     two = ["--set", "trial.resources.workers=2", "--set", "trial.zero_stage=2"]
@@ -244,6 +331,9 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (["--set", "trial.volumes=[0, 12]"], "multiples of batch_size 8"),
     (["--set", "trial.volumes=[0, 8, 4096]"], "trial.volumes (positive head): got 4096; allowed: at most 199"),
     (["--set", "trial.near_miss_share=1.5"], "trial.near_miss_share"),
+    (["--set", "trial.labels=true"], "trial.labels: got True; allowed: Input should be 'given' or 'shuffled'"),
+    (["--set", "search={labels: {choices: [mixed]}}"], "search.labels: got {'labels': 'mixed'}; allowed: Input should"),
+    (["--set", "search={negative_source.far_from: {choices: [moon]}}"], "search.negative_source.far_from: got {'neg"),
     (["--set", "questions.train=nowhere.jsonl"], "nowhere.jsonl"),
     (["--set", "questions.train=wikipedia"], "wikipedia"),
     (["--set", "base=no-such-base"], "base: got 'no-such-base'; allowed: smollm2-135m"),

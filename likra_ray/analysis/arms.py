@@ -1,21 +1,22 @@
 """Takes score tables, returns what an arm makes of them: scores, credit, margins.
 
 An arm is arithmetic, no model runs here. The arms are those of arXiv 2503.14391 (L+ - w L-; its baselines L0 and L+)
-and of its authors' code (L0 - w L-, L+ - w L0); see ARMS.
+and of its authors' code (L0 - w L-, L+ - w L0), and one head alone for every other objective; PMI takes
+off what an option is worth after a bare "Answer:", under the same head (arXiv 2104.08315); see ARMS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, get_args
 
 import numpy as np
 
 from likra_ray.errors import InputError
 from likra_ray.records import KINDS, METRICS, Kind, Metric, ScoreTable
+from likra_ray.spec import Baseline
 
-Head = Literal["base", "positive", "negative"]
-HEADS: tuple[Head, ...] = get_args(Head)
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 CORRECT = KINDS.index("correct")
 NEAR_MISS = KINDS.index("near_miss")
 
@@ -23,11 +24,13 @@ NEAR_MISS = KINDS.index("near_miss")
 class Arm(NamedTuple):
     """plus - weight * minus: which head is for an option, which against it."""
 
-    plus: Head
-    minus: Head | None
+    plus: str
+    minus: str | None
+    weighted: bool = True
+    """False: minus is taken once, whatever the weight of Likra's negative head."""
 
     @property
-    def heads(self) -> tuple[Head, ...]:
+    def heads(self) -> tuple[str, ...]:
         """The heads whose tables the arm needs."""
         return (self.plus,) if self.minus is None else (self.plus, self.minus)
 
@@ -38,7 +41,35 @@ ARMS: dict[str, Arm] = {
     "likra": Arm("positive", "negative"),
     "base_likra": Arm("base", "negative"),
     "positive_over_base": Arm("positive", "base"),
+    **{baseline: Arm(baseline, None) for baseline in BASELINES},
+    "pmi_base": Arm("base", "base_prior", weighted=False),
+    "pmi_sft": Arm("positive", "positive_prior", weighted=False),
 }
+
+UNTRAINED: dict[str, str] = {
+    "positive": "base",
+    "negative": "base",
+    **dict.fromkeys(BASELINES, "base"),
+    "positive_prior": "base_prior",
+}
+"""Whose table stands for a head at volume 0, by head; a head not named here is never trained and has volume 0 alone."""
+
+COUNTS: dict[str, str] = {
+    "base": "nothing is learnt",
+    "sft": "at n the head has seen n correct answers",
+    "likra": "at n one head has seen n correct answers and the other n wrong ones, in two runs of n examples",
+    "base_likra": "at n the one trained head has seen n wrong answers and no correct one",
+    "positive_over_base": "at n the one trained head has seen n correct answers",
+    "mixture": "at n the head has seen n pairs, n correct answers and n wrong ones, and learns both alike",
+    "unlikelihood": "at n the head has seen n pairs: the correct answer made likelier, the wrong one less likely",
+    "npo": "at n the head has seen n pairs: n wrong answers to move away from, n correct ones to retain",
+    "dpo": "at n the head has seen n pairs, the correct answer preferred to the wrong one",
+    "kto": "at n the head has seen n pairs as 2n answers judged one by one, n desirable and n undesirable",
+    "orpo": "at n the head has seen n pairs: the correct answer learnt, and its odds raised over the wrong one's",
+    "pmi_base": "nothing is learnt; what the base gives an option without the question is taken off",
+    "pmi_sft": "as sft; what the same head gives an option without the question is taken off",
+}
+"""What the volume axis counts for every arm; a pair is a question's correct answer and one wrong one of it."""
 
 
 class KindMeans(NamedTuple):
@@ -79,32 +110,28 @@ def check_same_questions(tables: Sequence[ScoreTable]) -> None:
             )
 
 
-def arm_scores(
-    arm: str,
-    *,
-    base: ScoreTable | None = None,
-    positive: ScoreTable | None = None,
-    negative: ScoreTable | None = None,
-    weight: float = 1.0,
-) -> np.ndarray:
+def arm_scores(arm: str, tables: Mapping[str, ScoreTable | None], *, weight: float = 1.0) -> np.ndarray:
     """(O,) float64, nats, larger = more plausible: plus - weight * minus of the arm, option by option.
 
-    Tables the arm does not need may be given and are not read. A NaN log-probability stays NaN in the score.
-    Raises InputError: unknown arm, a table the arm needs is None, tables of different questions, weight not finite.
+    tables: by head (base, positive, negative, dpo, ...); those the arm does not need are not read. A NaN
+    log-probability stays NaN in the score.
+    Raises InputError: unknown arm, a table the arm needs is missing or None, tables of different questions, weight not
+    finite.
     """
     found = find_arm(arm)
     if not np.isfinite(weight):
         raise InputError(where="arms", field="weight", value=weight, allowed="a finite number")
-    given = {"base": base, "positive": positive, "negative": negative}
-    tables: list[ScoreTable] = []
+    needed: list[ScoreTable] = []
     for head in found.heads:
-        table = given[head]
+        table = tables.get(head)
         if table is None:
             raise InputError(where=f"arm {arm}", field=head, value=None, allowed=f"the score table of the {head} head")
-        tables.append(table)
-    check_same_questions(tables)
-    scores = tables[0].logprob.astype(np.float64)
-    return scores if found.minus is None else scores - weight * tables[1].logprob
+        needed.append(table)
+    check_same_questions(needed)
+    scores = needed[0].logprob.astype(np.float64)
+    if found.minus is None:
+        return scores
+    return scores - needed[1].logprob * (weight if found.weighted else 1.0)
 
 
 def normalised(scores: np.ndarray, table: ScoreTable, metric: Metric) -> np.ndarray:

@@ -2,19 +2,19 @@
 
 A logistic in log2 n has to beat three simpler stories, a constant, a log-linear rise and smooth diminishing returns,
 by generalised least squares with the covariance of the checkpoints (they share questions, so they move together).
+How often it can, where and how well it then finds what was planted: docs/locate.md.
 
 n = 0 is no point on a log axis. The logistic in log2 n is at its lower asymptote there, exactly; so n = 0 anchors where
 the rise starts from, as it should: both heads of a Likra arm equal the base there and its accuracy is chance. The
 diminishing-returns family is written in n and needs no convention; log-linear has n = 0 one doubling before the first
-positive volume. Where the first trained volume lies clearly below it, volume 0 is left out: the rise is from the dip.
+positive volume. Leading volumes that lie clearly above a later one are left out: the rise is from the dip, and then it
+also has to beat a steady recovery.
 
-Intervals resample questions, one draw for every volume, and seeds in an outer level, and refit. A bootstrap of a jump's
-place is inconsistent where the change is discontinuous (arXiv 1101.1032); the logistic is smooth and never narrower
-than fits.NARROWEST (a quarter) of the median spacing of the volumes, and the interval of a change sharper than that is
-too narrow. With one seed an interval is conditional on that training run: it says what other questions would have
-shown, not what another run would. With several it is wide where seeds agree (measured, 150 draws: 99 % covered instead
-of 95) and narrow where few of them differ (midpoints 0.3 doublings apart: 79 % covered with two seeds, 87 % with
-three, 93 % with five).
+Intervals resample questions, one draw for every volume and seed, refit, and are widened by how the seeds differ
+(resampling.widening). A bootstrap of a jump's place is inconsistent where the change is discontinuous (arXiv
+1101.1032); the logistic is smooth and never narrower than fits.NARROWEST (a quarter) of the median spacing of the
+volumes, and the interval of a change sharper than that is too narrow. With one seed an interval is conditional on that
+training run: it says what other questions would have shown, not what another run would.
 """
 
 from __future__ import annotations
@@ -23,51 +23,41 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import chdtri
 
 from likra_ray.analysis import fits
-from likra_ray.analysis.resampling import draw, interval, means, resampled_means
-from likra_ray.errors import InputError
+from likra_ray.analysis.curve_input import checked_values, checked_volumes
+from likra_ray.analysis.resampling import draw, gradient, influences, interval, means, resampled_means, widening
+from likra_ray.analysis.simpler_stories import LEVEL, LOGISTIC_PARAMETERS, Chances, chances
 from likra_ray.records import CriticalPhase
 
-REFITS = 400
-"""Draws behind each interval: the 2.5 % tail then holds ten of them, at about a tenth of a second per locate."""
-CLEARLY = float(2.0 * np.log(10.0))
-"""BIC by which the logistic must beat each alternative: odds of ten to one, "strong" in Jeffreys (1961), appendix B.
-
-Measured by simulation (100 draws a cell, 300 questions): exponential saturation, the null nearest to a phase, then
-gives 1 to 5 % false alarms, the other nulls none; at 2 it gives 12 %.
-"""
+REFITS = 1000
+"""Draws behind each interval: Efron & Tibshirani (1993), section 13.3, ask for about 1000."""
 WIDEST_INTERVAL = 2.0
 """Doublings the midpoint's interval must stay under: design section 7."""
-LOGISTIC_PARAMETERS = 4
-"""Level, gain, midpoint, width; as many as diminishing returns has (level, gain, offset, power)."""
-MISFIT_TAIL = 0.05
-"""A misfit is put down to sampling noise unless chi-square gives it less than this chance; see `_dispersion`."""
 CLEAR_DIP = 3.0
 """Standard errors over questions by which volume 0 must lie above the next: about one chance in a thousand."""
-ANY_GAIN = (-np.inf, np.inf)
-UPWARD_GAIN = (0.0, 1.0)
+FAR_OUT = 3.0
+"""Interquartile ranges beyond the quartiles at which a margin is drawn in: Tukey (1977), section 2D, "far out"."""
+PLAUSIBLE_SHIFT = 0.5
+"""Doublings: largest standard deviation between runs believed, unless seen, of onset, midpoint and end."""
+PLAUSIBLE_GAIN = 0.25
+"""The same of the gain, as a share of it."""
+ACCURACY_GAIN = (0.0, 1.0)
 """A critical phase is a rise, and accuracy cannot rise by more than 1."""
-
-
-class Comparison(NamedTuple):
-    """BIC of an alternative less that of the logistic; positive: the logistic is better."""
-
-    constant: float
-    log_linear: float
-    diminishing: float
+MARGIN_GAIN = (0.0, np.inf)
 
 
 class Located(NamedTuple):
     """The best logistic of each of B curves."""
 
+    onset: np.ndarray
+    """(B,) log2 examples at 10 % of the rise."""
     midpoint: np.ndarray
     """(B,) log2 examples at half of the rise."""
-    width: np.ndarray
-    """(B,) doublings from 10 % to 90 % of the rise."""
+    end: np.ndarray
+    """(B,) log2 examples at 90 % of the rise."""
     gain: np.ndarray
-    """(B,) accuracy between the asymptotes."""
+    """(B,) accuracy or nats between the asymptotes."""
 
 
 def locate(volumes: Sequence[int] | np.ndarray, correct: np.ndarray, *, rng: np.random.Generator) -> CriticalPhase:
@@ -77,14 +67,71 @@ def locate(volumes: Sequence[int] | np.ndarray, correct: np.ndarray, *, rng: np.
     correct: (S, V, Q) or (V, Q) in [0, 1]: seed, volume, question. NaN is "not measured": the mean of a volume is over
     what was measured there, a resample without any measurement at some volume is left out.
     Onset and end are where 10 % and 90 % of the gain are reached, by the fitted logistic. Estimates do not depend on
-    the order of questions or seeds; intervals do only as they depend on the draws of `rng`.
+    the order of questions or seeds; verdict and intervals do only as they depend on the draws of `rng`.
 
     Raises InputError: volumes not increasing integers, fewer than two; shapes that do not match; values outside [0, 1];
     a question, volume or seed without one measurement (dropping it silently would change what the verdict rests on).
     """
-    checked_volumes = _checked_volumes(volumes)
-    checked_volumes, outcomes = _after_a_dip(checked_volumes, _checked_outcomes(correct, checked_volumes))
-    seeds, volume_count, questions = outcomes.shape
+    checked = checked_volumes(volumes, where="locate")
+    outcomes = checked_values(correct, checked, where="locate", field="correct", unit=True)
+    return _located_phase(checked, outcomes, ACCURACY_GAIN, rng)
+
+
+def locate_margin(
+    volumes: Sequence[int] | np.ndarray, margins: np.ndarray, *, rng: np.random.Generator
+) -> CriticalPhase:
+    """`locate` on the margin, log p of the correct option less that of the best wrong one: does what is learned jump?
+
+    margins: (S, V, Q) or (V, Q) in nats, larger is better, NaN not measured. Gain and its interval are in nats.
+    A few questions with huge margins would decide a mean: at each volume, margins beyond FAR_OUT interquartile ranges
+    from the quartiles (of all seeds) are drawn in to there, and the reason says how many were.
+    Raises InputError as `locate` does; margins may be any finite number.
+    """
+    checked = checked_volumes(volumes, where="locate_margin")
+    given = checked_values(margins, checked, where="locate_margin", field="margins", unit=False)
+    kept = _drawn_in(given)
+    phase = _located_phase(checked, kept, MARGIN_GAIN, rng)
+    moved = np.count_nonzero(~np.isnan(given) & (kept != given))
+    share = f" Of {np.count_nonzero(~np.isnan(given))} margins, {moved} far out were drawn in." if moved else ""
+    return CriticalPhase(**{**vars(phase), "reason": phase.reason + share})
+
+
+def agreement(accuracy: CriticalPhase, margin: CriticalPhase) -> str:
+    """One plain sentence: whether accuracy and margin of one arm tell the same story.
+
+    A score that counts only which option is on top can jump while what is learned rises smoothly (arXiv 2304.15004).
+    """
+    if not accuracy.found and not margin.found:
+        return "Neither accuracy nor the margin jumps."
+    if not margin.found:
+        return (
+            f"Accuracy jumps at {accuracy.midpoint:.0f} examples but the margin does not: the jump may be an artefact "
+            "of counting only which option is on top, of a margin that rises smoothly (arXiv 2304.15004)."
+        )
+    if not accuracy.found:
+        return f"The margin jumps at {margin.midpoint:.0f} examples, by {margin.gain:.2g} nats, but accuracy does not."
+    places = f"accuracy at {_place(accuracy)} examples, the margin at {_place(margin)}"
+    if _apart(accuracy.midpoint_interval, margin.midpoint_interval):
+        return f"Both jump, but not together: {places}."
+    return f"Both jump, and at the same place as far as can be told: {places}."
+
+
+def _place(phase: CriticalPhase) -> str:
+    low, high = phase.midpoint_interval or (float("nan"), float("nan"))
+    return f"{phase.midpoint:.0f} [{low:.0f}, {high:.0f}]"
+
+
+def _apart(first: tuple[float, float] | None, second: tuple[float, float] | None) -> bool:
+    return first is not None and second is not None and (first[1] < second[0] or second[1] < first[0])
+
+
+def _located_phase(
+    volumes: np.ndarray, values: np.ndarray, limits: tuple[float, float], rng: np.random.Generator
+) -> CriticalPhase:
+    """The phase of (S, V, Q) checked values whose gain lies within the limits."""
+    measured_volumes = len(volumes)
+    volumes, values = _after_a_dip(volumes, values)
+    seeds, volume_count, questions = values.shape
 
     def refused(reason: str) -> CriticalPhase:
         return CriticalPhase(found=False, reason=reason, questions=questions, seeds=seeds)
@@ -99,103 +146,104 @@ def locate(volumes: Sequence[int] | np.ndarray, correct: np.ndarray, *, rng: np.
         return refused(
             f"{questions} questions are too few for the covariance of {volume_count} volumes: {needed} needed."
         )
-    curve = means(outcomes)
-    covariance = checkpoint_covariance(outcomes)
-    shapes = fits.logistic_shapes(checked_volumes)
-    logistic = fits.project(shapes, covariance, UPWARD_GAIN)
-    fitted = fits.fit(curve[None], logistic)
-    best = _located(fitted, shapes)
-    comparison = _compare(checked_volumes, curve, covariance, float(fitted.misfit[0]))
-    draws = draw(questions=questions, seeds=seeds, resamples=REFITS, rng=rng)
-    curves = resampled_means(outcomes, draws)
-    refits = _located(fits.fit(curves[~np.isnan(curves).any(axis=1)], logistic), shapes)
-    failed = _failed_gate(comparison, best, refits, checked_volumes)
+    curve = means(values)
+    covariance = checkpoint_covariance(values)
+    shapes = fits.logistic_shapes(volumes)
+    logistic = fits.project(shapes, covariance, limits)
+    best = _located(fits.fit(curve[None], logistic), shapes)
+    stories = chances(volumes, curve, covariance, logistic, dipped=volume_count < measured_volumes, rng=rng)
+    curves = resampled_means(values, draw(questions=questions, resamples=REFITS, rng=rng))
+    curves = curves[~np.isnan(curves).any(axis=1)]
+    ends = _intervals(best, _located(fits.fit(curves, logistic), shapes), curves, values)
+    failed = _failed_gate(stories, best, ends, volumes)
     if failed:
         return refused(failed)
-    return _phase(best, refits, reason=_verdict(comparison, seeds), questions=questions, seeds=seeds)
+    return _phase(best, ends, _verdict(stories, seeds), questions, seeds)
 
 
-def _after_a_dip(volumes: np.ndarray, outcomes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The curve without volume 0 where the first trained volume lies clearly below it, else as it is.
+def _after_a_dip(volumes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The curve without the leading volumes that lie clearly above a later one, where enough are left; else as it is.
 
     A negative head first makes every answer of its kind likelier, so Base-Likra falls below chance before it rises
     (measured on the atlas: .20 at 0, .05 at 16, .34 at 256). The rise then starts from the dip: a fit that has to
-    start at volume 0 would call the whole curve flat.
+    start at volume 0 would call the whole curve flat. Where too few volumes are left the curve just falls.
     """
-    fall = np.nanmean(outcomes[:, 0] - outcomes[:, 1], axis=0) if volumes[0] == 0 else np.zeros(2)
-    spread = float(np.nanstd(fall, ddof=1)) / np.sqrt(np.count_nonzero(~np.isnan(fall)))
-    if float(np.nanmean(fall)) > CLEAR_DIP * spread > 0:
-        return volumes[1:], outcomes[:, 1:]
-    return volumes, outcomes
+    start = 0
+    while start + 1 < len(volumes) and any(
+        _clearly_above(values[:, start], values[:, later]) for later in range(start + 1, len(volumes))
+    ):
+        start += 1
+    if len(volumes) - start <= LOGISTIC_PARAMETERS:
+        return volumes, values
+    return volumes[start:], values[:, start:]
 
 
-def checkpoint_covariance(outcomes: np.ndarray) -> np.ndarray:
-    """(V, V) covariance of the mean curve of (S, V, Q) outcomes over questions, positive definite.
+def _clearly_above(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether the mean of (S, Q) values exceeds that of others by CLEAR_DIP standard errors, paired by question."""
+    differences = first - second
+    differences = differences[:, ~np.isnan(differences).all(axis=0)]
+    if differences.shape[1] < 2:
+        return False
+    by_question = np.nanmean(differences, axis=0)
+    error = float(by_question.std(ddof=1)) / np.sqrt(len(by_question))
+    return bool(by_question.mean() > CLEAR_DIP * error > 0.0)
+
+
+def _drawn_in(margins: np.ndarray) -> np.ndarray:
+    """(S, V, Q) margins, those far out at a volume drawn in to its fences; where three quarters tie, none are."""
+    low, high = np.nanquantile(margins, (0.25, 0.75), axis=(0, 2), keepdims=True)
+    reach = np.where(high > low, FAR_OUT * (high - low), np.inf)
+    return np.asarray(np.clip(margins, low - reach, high + reach))
+
+
+def checkpoint_covariance(values: np.ndarray) -> np.ndarray:
+    """(V, V) covariance of the mean curve of (S, V, Q) values over questions, positive definite.
 
     From each question's influence on the means, so that NaN needs no pairwise deletion. Covariances are shrunk by
     V / (V + Q), more where questions are few. A volume's variance is at least half of the median one: where every
     question ties (volume 0) it is zero, but no curve is known so well that it should pin the fit there.
     """
-    _, volume_count, questions = outcomes.shape
-    measured = ~np.isnan(outcomes)
-    residuals = np.where(measured, outcomes - means(outcomes)[None, :, None], 0.0)
+    _, volume_count, questions = values.shape
+    measured = ~np.isnan(values)
+    residuals = np.where(measured, values - means(values)[None, :, None], 0.0)
     influence = residuals.sum(axis=0) / measured.sum(axis=(0, 2))[:, None]
     covariance = influence @ influence.T * questions / (questions - 1)
     variance = np.diag(covariance)
     varying = variance[variance > 0]
-    least = 0.5 * float(np.median(varying)) if len(varying) else 0.25 / questions  # 0.25: the largest a share can have
+    # Without any scatter at any volume: 0.25, the largest variance a share can have; any positive number would do.
+    least = 0.5 * float(np.median(varying)) if len(varying) else 0.25 / questions
     covariance = covariance * questions / (volume_count + questions)
     np.fill_diagonal(covariance, np.maximum(variance, least))
     return np.asarray(covariance)
 
 
 def _located(found: fits.Fits, shapes: fits.Shapes) -> Located:
-    return Located(shapes.midpoints[found.shape], shapes.widths[found.shape], found.gain)
+    midpoint, half = shapes.midpoints[found.shape], 0.5 * shapes.widths[found.shape]
+    return Located(midpoint - half, midpoint, midpoint + half, found.gain)
 
 
-def _compare(volumes: np.ndarray, curve: np.ndarray, covariance: np.ndarray, misfit: float) -> Comparison:
-    """BIC of the three alternatives less the logistic's, whose misfit is given; misfits in units of the dispersion."""
-    dispersion = _dispersion(misfit, len(volumes) - LOGISTIC_PARAMETERS)
-
-    def beaten_by(shapes: fits.Shapes, parameters: int) -> float:
-        alternative = fits.fit(curve[None], fits.project(shapes, covariance, ANY_GAIN)).misfit[0]
-        penalty = (LOGISTIC_PARAMETERS - parameters) * np.log(len(volumes))
-        return float((alternative - misfit) / dispersion - penalty)
-
-    return Comparison(
-        constant=beaten_by(fits.constant_shape(volumes), 1),
-        log_linear=beaten_by(fits.log_linear_shape(volumes), 2),
-        diminishing=beaten_by(fits.diminishing_shapes(volumes), 4),
+def _failed_gate(stories: Chances, best: Located, ends: Located, volumes: np.ndarray) -> str:
+    """The first gate not passed, in one sentence with its numbers; empty if all are. ends: of the intervals."""
+    in_words = (
+        "by a constant",
+        "by a steady rise per doubling",
+        "by smooth diminishing returns",
+        "by a steady recovery from a dip",
     )
-
-
-def _dispersion(misfit: float, freedom: int) -> float:
-    """At least 1: how far the misfit exceeds what sampling noise explains (its chi-square's upper MISFIT_TAIL).
-
-    Real curves dip and sag; what even the logistic cannot follow must not count as evidence between the families.
-    """
-    return max(1.0, misfit / float(chdtri(freedom, MISFIT_TAIL)))
-
-
-def _failed_gate(comparison: Comparison, best: Located, refits: Located, volumes: np.ndarray) -> str:
-    """The first gate not passed, in one sentence with its numbers; empty if all are."""
-    stories = {
-        "constant": "no better explained by a jump upward than by a constant",
-        "log_linear": "no better explained by a jump than by a steady rise per doubling",
-        "diminishing": "no better explained by a jump than by smooth diminishing returns",
-    }
-    for name, story in stories.items():
-        margin = getattr(comparison, name)
-        if margin < CLEARLY:
-            return f"The curve is {story}: BIC differs by {margin:.1f}, at least {CLEARLY:.1f} is asked."
-    low, high = interval(refits.gain)
+    for story, chance in zip(in_words, stories, strict=True):
+        if chance > LEVEL:
+            return (
+                f"The curve is no better explained by a jump upward than {story}: "
+                f"p = {chance:.3f} by simulation, at most {LEVEL:.2f} is asked."
+            )
+    low, high = ends.gain
     if not low > 0.0:
         return f"The gain's 95 % interval, {low:.3f} to {high:.3f}, does not exclude 0."
     first, last = volumes[volumes > 0][[0, -1]]
     midpoint = float(np.exp2(best.midpoint[0]))
     if not first < midpoint < last:
         return f"The midpoint, {midpoint:.0f} examples, is not inside the volumes measured, {first} to {last}."
-    low, high = interval(refits.midpoint)
+    low, high = ends.midpoint
     if not high - low < WIDEST_INTERVAL:
         return (
             f"The midpoint's 95 % interval, {2.0**low:.0f} to {2.0**high:.0f} examples, "
@@ -204,73 +252,45 @@ def _failed_gate(comparison: Comparison, best: Located, refits: Located, volumes
     return ""
 
 
-def _verdict(comparison: Comparison, seeds: int) -> str:
-    runs = "this one training run" if seeds == 1 else f"{seeds} training runs, drawn anew with the questions"
-    conditional = "conditional on" if seeds == 1 else "over"
+def _intervals(best: Located, refits: Located, curves: np.ndarray, values: np.ndarray) -> Located:
+    """(2,) each: the ends of the 95 % intervals over questions and training runs."""
+
+    plausible = (PLAUSIBLE_SHIFT, PLAUSIBLE_SHIFT, PLAUSIBLE_SHIFT, PLAUSIBLE_GAIN * float(best.gain[0]))
+
+    def ends(estimate: np.ndarray, draws: np.ndarray, spread: float) -> np.ndarray:
+        widened = widening(influences(values, gradient(curves, draws)), plausible=spread)
+        return np.array(interval(draws, estimate=float(estimate[0]), widened=widened))
+
+    return Located(*(ends(*parts) for parts in zip(best, refits, plausible, strict=True)))
+
+
+def _verdict(stories: Chances, seeds: int) -> str:
+    runs = "conditional on this one training run" if seeds == 1 else f"over questions and {seeds} training runs"
+    dip = "" if np.isnan(stories.recovery) else f" and, after its dip, a steady recovery ({stories.recovery:.3f})"
     return (
-        f"A logistic jump beats a constant by {comparison.constant:.1f}, a steady rise per doubling by "
-        f"{comparison.log_linear:.1f} and smooth diminishing returns by {comparison.diminishing:.1f} in BIC "
-        f"({CLEARLY:.1f} asked); intervals are {conditional} {runs}."
+        f"A logistic jump explains the curve better than a constant (p = {stories.constant:.3f}), a steady rise per "
+        f"doubling ({stories.log_linear:.3f}), smooth diminishing returns ({stories.diminishing:.3f}){dip}, each by "
+        f"simulation with at most {LEVEL:.2f} asked; intervals are {runs}."
     )
 
 
-def _phase(best: Located, refits: Located, *, reason: str, questions: int, seeds: int) -> CriticalPhase:
+def _phase(best: Located, ends: Located, reason: str, questions: int, seeds: int) -> CriticalPhase:
     """The record of a phase that was found: log2 examples become examples."""
 
-    def examples(log2_examples: np.ndarray) -> tuple[float, float]:
-        low, high = interval(log2_examples)
-        return 2.0**low, 2.0**high
+    def examples(log2_ends: np.ndarray) -> tuple[float, float]:
+        return float(np.exp2(log2_ends[0])), float(np.exp2(log2_ends[1]))
 
-    midpoint, half = float(best.midpoint[0]), 0.5 * float(best.width[0])
     return CriticalPhase(
         found=True,
         reason=reason,
-        onset=2.0 ** (midpoint - half),
-        end=2.0 ** (midpoint + half),
-        midpoint=2.0**midpoint,
+        onset=float(np.exp2(best.onset[0])),
+        end=float(np.exp2(best.end[0])),
+        midpoint=float(np.exp2(best.midpoint[0])),
         gain=float(best.gain[0]),
-        onset_interval=examples(refits.midpoint - 0.5 * refits.width),
-        end_interval=examples(refits.midpoint + 0.5 * refits.width),
-        midpoint_interval=examples(refits.midpoint),
-        gain_interval=interval(refits.gain),
+        onset_interval=examples(ends.onset),
+        end_interval=examples(ends.end),
+        midpoint_interval=examples(ends.midpoint),
+        gain_interval=(float(ends.gain[0]), float(ends.gain[1])),
         questions=questions,
         seeds=seeds,
     )
-
-
-def _checked_volumes(volumes: Sequence[int] | np.ndarray) -> np.ndarray:
-    """(V,) int64. Raises InputError unless at least two non-negative integers that increase."""
-    given = np.asarray(volumes)
-    shown = given.tolist()
-    whole = (
-        given.ndim == 1 and given.dtype.kind in "iuf" and bool(np.all(np.isfinite(given) & (given == np.rint(given))))
-    )
-    if not whole or len(given) < 2:
-        raise InputError(where="locate", field="volumes", value=shown, allowed="two or more whole numbers of examples")
-    if given[0] < 0 or np.any(np.diff(given) <= 0):
-        raise InputError(where="locate", field="volumes", value=shown, allowed="increasing numbers, none below 0")
-    return given.astype(np.int64)
-
-
-def _checked_outcomes(correct: np.ndarray, volumes: np.ndarray) -> np.ndarray:
-    """(S, V, Q) float64. Raises InputError as `locate` says."""
-    given = np.asarray(correct, dtype=np.float64)
-    outcomes = given[None] if given.ndim == 2 else given
-    if outcomes.ndim != 3 or outcomes.shape[1] != len(volumes) or 0 in outcomes.shape:
-        allowed = f"(seeds, {len(volumes)}, questions) or ({len(volumes)}, questions), one row per volume, none empty"
-        raise InputError(where="locate", field="correct", value=given.shape, allowed=allowed)
-    outside = ~np.isnan(outcomes) & ~((outcomes >= 0.0) & (outcomes <= 1.0))
-    if outside.any():
-        worst = float(outcomes[outside][0])
-        raise InputError(where="locate", field="correct", value=worst, allowed="values in [0, 1], or NaN: not measured")
-    measured = ~np.isnan(outcomes)
-    for name, axes in (("question", (0, 1)), ("volume", (0, 2)), ("seed", (1, 2))):
-        empty = np.flatnonzero(~measured.any(axis=axes))
-        if len(empty):
-            raise InputError(
-                where="locate",
-                field=f"{name} {empty[0]}",
-                value=float("nan"),
-                allowed=f"a {name} measured at least once",
-            )
-    return outcomes

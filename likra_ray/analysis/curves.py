@@ -9,12 +9,18 @@ from typing import NamedTuple
 import numpy as np
 
 from likra_ray.analysis import arms
-from likra_ray.analysis.resampling import RESAMPLES, Draws, draw, interval, means, resampled_means
+from likra_ray.analysis.resampling import (
+    NORMAL_95,
+    RESAMPLES,
+    draw,
+    influences,
+    interval,
+    means,
+    resampled_means,
+    widening,
+)
 from likra_ray.errors import InputError
 from likra_ray.records import CurvePoint, LearningCurve, Metric, ScoreTable
-
-NORMAL_95 = 1.959964
-"""Standard normal quantile at 97.5 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +33,25 @@ class SeedTables:
     """By volume: examples the positive head has seen."""
     negative: Mapping[int, ScoreTable] = field(default_factory=dict)
     """By volume: examples the negative head has seen."""
+    others: Mapping[str, Mapping[int, ScoreTable]] = field(default_factory=dict)
+    """By head, then volume: the baselines' (arms.BASELINES), and whatever else an arm is made of."""
+
+    @property
+    def by_head(self) -> dict[str, Mapping[int, ScoreTable]]:
+        """Every head's tables by volume; the base's at 0."""
+        return {"base": {0: self.base}, "positive": self.positive, "negative": self.negative, **self.others}
+
+    def at(self, head: str, volume: int) -> ScoreTable | None:
+        """A head's table at a volume; at 0 that of what it was before training. None where there is none."""
+        by_head = self.by_head
+        if volume == 0 or head not in arms.UNTRAINED:
+            return by_head.get(arms.UNTRAINED.get(head, head), {}).get(0)
+        return by_head.get(head, {}).get(volume)
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """Of arms.BASELINES, those with a table above volume 0; each is an arm of the same name."""
+        return tuple(name for name in arms.BASELINES if any(self.others.get(name, {})))
 
 
 class EfficiencyStep(NamedTuple):
@@ -69,7 +94,7 @@ def learning_curve(
 ) -> LearningCurve:
     """The arm's credit and margin on every question, at volume 0 and every volume where a seed has all its tables.
 
-    Seeds stand in increasing order. Volume 0 is the base's table as both heads (a table given for volume 0 is not
+    Seeds stand in increasing order. Volume 0 is the base's table as every head (a table given for volume 0 is not
     read), so that likra at 0 is chance, exactly; the base arm has volume 0 alone. A volume a seed lacks is NaN there.
     Margins are in the metric's unit: nats, or nats per character or byte.
     Raises InputError: no seed, a volume that is not a whole number from 0, tables of different questions, unknown arm
@@ -88,9 +113,7 @@ def learning_curve(
     for row, tables in enumerate(seeds):
         for column, volume in enumerate(volumes):
             if volume in found[row]:
-                positive = tables.base if volume == 0 else tables.positive.get(volume)
-                negative = tables.base if volume == 0 else tables.negative.get(volume)
-                scores = arms.arm_scores(arm, base=tables.base, positive=positive, negative=negative, weight=weight)
+                scores = arms.arm_scores(arm, {head: tables.at(head, volume) for head in heads}, weight=weight)
                 scores = arms.normalised(scores, table, metric)
                 outcomes[row, column] = arms.credit(scores, table)
                 margins[row, column] = arms.margin(scores, table)
@@ -105,13 +128,13 @@ def learning_curve(
 
 
 def _tables(tables: SeedTables) -> list[ScoreTable]:
-    return [tables.base, *tables.positive.values(), *tables.negative.values()]
+    return [table for by_volume in tables.by_head.values() for table in by_volume.values()]
 
 
-def _volumes(tables: SeedTables, heads: tuple[arms.Head, ...]) -> set[int]:
+def _volumes(tables: SeedTables, heads: tuple[str, ...]) -> set[int]:
     """0 and every volume at which each trained head among `heads` has a table."""
-    by_head = {"positive": tables.positive, "negative": tables.negative}
-    trained = [set(by_head[head]) for head in heads if head != "base"]
+    by_head = tables.by_head
+    trained = [set(by_head.get(head, {})) for head in heads if head in arms.UNTRAINED]
     shared = set.intersection(*trained) if trained else set()
     wrong = [volume for volume in shared if volume < 0 or volume != int(volume)]
     if wrong:
@@ -122,18 +145,25 @@ def _volumes(tables: SeedTables, heads: tuple[arms.Head, ...]) -> set[int]:
 def points(curve: LearningCurve, *, rng: np.random.Generator, resamples: int = RESAMPLES) -> list[CurvePoint]:
     """Accuracy with its 95 % percentile interval at every volume, over what was measured there.
 
-    Questions are drawn once per resample, the same at every volume; seeds are drawn in an outer level where there are
-    several. With one seed the interval is conditional on that training run. `questions` and `seeds` count what was
-    measured at that volume; accuracy and interval are NaN where nothing was.
+    Questions are drawn once per resample, the same at every volume; where there are several seeds the interval is
+    widened by how they differ (resampling.widening) and cut to [0, 1]. With one seed it is conditional on that training
+    run. `questions` and `seeds` count what was measured at that volume; accuracy and interval are NaN where none was.
     """
     accuracy = means(curve.outcomes)
     draws = resampled_means(curve.outcomes, _draws(curve, resamples, rng))
     measured = ~np.isnan(curve.outcomes)
+    slopes = np.eye(len(curve.volumes))
+
+    def over_runs(column: int) -> tuple[float, float]:
+        widened = widening(influences(curve.outcomes, slopes[column]))
+        low, high = interval(draws[:, column], estimate=float(accuracy[column]), widened=widened)
+        return float(np.maximum(low, 0.0)), float(np.minimum(high, 1.0))
+
     return [
         CurvePoint(
             volume=int(volume),
             accuracy=float(accuracy[column]),
-            interval=interval(draws[:, column]),
+            interval=over_runs(column),
             questions=int(measured[:, column].any(axis=0).sum()),
             seeds=int(measured[:, column].any(axis=1).sum()),
         )
@@ -144,14 +174,15 @@ def points(curve: LearningCurve, *, rng: np.random.Generator, resamples: int = R
 def efficiency(curve: LearningCurve, *, rng: np.random.Generator, resamples: int = RESAMPLES) -> list[EfficiencyStep]:
     """Accuracy gained per added example and per doubling between neighbouring volumes; empty for a single volume.
 
-    Intervals are from the paired resampling of `points`: a step's two ends share their draw of questions and seeds.
+    Intervals are from the paired resampling of `points`: a step's two ends share their draw of questions.
     """
     gains = np.diff(means(curve.outcomes))
     gain_draws = np.diff(resampled_means(curve.outcomes, _draws(curve, resamples, rng)), axis=1)
+    widened = _step_widenings(curve.outcomes)
     steps = []
     for column, (start, end) in enumerate(zip(curve.volumes[:-1].tolist(), curve.volumes[1:].tolist(), strict=True)):
-        low, high = interval(gain_draws[:, column])
         gain = float(gains[column])
+        low, high = interval(gain_draws[:, column], estimate=gain, widened=widened[column])
         doublings = float(np.log2(end / start)) if start > 0 else float("nan")
         added = end - start
         steps.append(
@@ -174,8 +205,9 @@ def efficiency_ratio(
 ) -> list[EfficiencyRatio]:
     """How many times as much the first arm gains per example as the second, on each step of the volumes both have.
 
-    Both arms share every draw of questions and seeds. The interval is Fieller's (1954) with the covariance of the
-    resampled gains: where the second arm's gain may be 0 the set of ratios has no bound, and no number is given for it.
+    Both arms share every draw of questions. The interval is Fieller's (1954) with the covariance of the resampled
+    gains, each arm's widened as in `efficiency`: where the second arm's gain may be 0 the set of ratios has no bound,
+    and no number is given for it.
     Raises InputError unless both curves hold the same questions and as many seeds.
     """
     if likra.question_ids != sft.question_ids or len(likra.outcomes) != len(sft.outcomes):
@@ -186,8 +218,9 @@ def efficiency_ratio(
     gains, gain_draws = [], []
     for curve in (likra, sft):
         outcomes = curve.outcomes[:, np.isin(curve.volumes, shared), :]
-        gains.append(np.diff(means(outcomes)))
-        gain_draws.append(np.diff(resampled_means(outcomes, draws), axis=1))
+        gain = np.diff(means(outcomes))
+        gains.append(gain)
+        gain_draws.append(gain + _step_widenings(outcomes) * (np.diff(resampled_means(outcomes, draws), axis=1) - gain))
     steps = zip(shared[:-1].tolist(), shared[1:].tolist(), strict=True)
     return [
         _fieller(start, end, float(gains[0][step]), float(gains[1][step]), np.array([g[:, step] for g in gain_draws]))
@@ -218,6 +251,10 @@ def _fieller(start: int, end: int, upper: float, lower: float, draws: np.ndarray
     )
 
 
-def _draws(curve: LearningCurve, resamples: int, rng: np.random.Generator) -> Draws:
-    seeds, _, questions = curve.outcomes.shape
-    return draw(questions=questions, seeds=seeds, resamples=resamples, rng=rng)
+def _step_widenings(outcomes: np.ndarray) -> np.ndarray:
+    """(V - 1,): `widening` of the gain of every step."""
+    return np.array([widening(influences(outcomes, slope)) for slope in np.diff(np.eye(outcomes.shape[1]), axis=0)])
+
+
+def _draws(curve: LearningCurve, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    return draw(questions=curve.outcomes.shape[2], resamples=resamples, rng=rng)

@@ -30,9 +30,15 @@ A narrower logistic is a step between two volumes: its place is not identified a
 60-88 %; with 0.25, in 97 %.
 """
 POWERS = (1.0, 0.75, 0.5, 0.3, 0.15, 0.0, -0.15, -0.3, -0.5, -1.0, -1.5, -2.0, -3.0, -5.0, -10.0)
-"""Exponents of `diminishing`: 1 linear in n, 0 logarithmic, -1 Michaelis-Menten, -10 as good as exponential."""
-OFFSETS_PER_DOUBLING = 2
+"""Exponents of `diminishing`: 1 linear in n, 0 logarithmic, -1 Michaelis-Menten; exponential, their limit, is added."""
+OFFSETS_PER_DOUBLING = 4
 """Offsets of `diminishing`, from 1/64 of the first positive volume to 4 times the last."""
+FALLS = (0.0, 0.5, 1.0)
+"""Slopes before the turn of `recovery`, as shares of the one after it."""
+TURNS_PER_SPACING = 4
+"""Grid steps of its turn to the median spacing of the volumes in log2 n."""
+ANY_GAIN = (-np.inf, np.inf)
+"""Limits of a gain that has none."""
 
 
 class Shapes(NamedTuple):
@@ -104,17 +110,30 @@ def log_linear_shape(volumes: np.ndarray) -> Shapes:
 
 
 def diminishing_shapes(volumes: np.ndarray) -> Shapes:
-    """Smooth laws of diminishing returns: ((1 + n / c)^p - 1) / p with p <= 1 (p = 0: log), all concave in n.
+    """Smooth laws of diminishing returns: ((1 + n / c)^p - 1) / p with p <= 1 (p = 0: log), and 1 - exp(-n / c).
 
-    Linear, logarithmic, power-law, Michaelis-Menten and (nearly) exponential saturation are among them: every added
-    example is worth no more than the one before it. They have as many parameters as the logistic.
+    All are concave in n: linear, logarithmic, power-law, Michaelis-Menten and exponential saturation are among them, so
+    every added example is worth no more than the one before it. They have as many parameters as the logistic.
     """
     positive = volumes[volumes > 0].astype(np.float64)
     low, high = np.log2(positive[0] / 64.0), np.log2(positive[-1] * 4.0)
     offsets = np.exp2(np.linspace(low, high, int(np.ceil((high - low) * OFFSETS_PER_DOUBLING)) + 1))
     logs = np.log1p(volumes / offsets[:, None])
     rises = [logs if power == 0.0 else np.expm1(power * logs) / power for power in POWERS]
-    return _shapes_without_midpoint(np.concatenate(rises))
+    return _shapes_without_midpoint(np.concatenate([*rises, -np.expm1(-volumes / offsets[:, None])]))
+
+
+def recovery_shapes(volumes: np.ndarray) -> Shapes:
+    """Steady recoveries: log2 n from some volume on; before it flat or falling, as steeply at most as it rises after.
+
+    n = 0 stands one doubling before the first positive volume, as in log-linear.
+    """
+    positive = volumes[volumes > 0]
+    steps = np.log2(np.maximum(volumes, positive[0] / 2.0))
+    spacing = float(np.median(np.diff(np.log2(positive))))
+    turns = np.arange(steps[0], steps[-2] + 1e-9, spacing / TURNS_PER_SPACING)[:, None]
+    after, before = np.maximum(steps - turns, 0.0), np.maximum(turns - steps, 0.0)
+    return _shapes_without_midpoint(np.concatenate([after + share * before for share in FALLS]))
 
 
 def _shapes_without_midpoint(rises: np.ndarray) -> Shapes:
@@ -147,15 +166,44 @@ def misfits(curves: np.ndarray, projections: Projections) -> np.ndarray:
 
 
 def fit(curves: np.ndarray, projections: Projections) -> Fits:
-    """The best shape for each of (B, V) curves, the first of equals."""
-    shape = np.empty(len(curves), dtype=np.int64)
-    misfit = np.empty(len(curves))
+    """The best shape for each of (B, V) curves, the first of equals.
+
+    Without limits that bind, the best shape is the one with the largest amplitude: an argmax instead of `misfits`.
+    A curve that would take more than the largest gain allowed is fitted by `misfits` within the limits.
+    """
+    found = Fits(*(np.empty(len(curves), dtype=kind) for kind in (np.int64, np.float64, np.float64)))
     for start in range(0, len(curves), CURVES_AT_ONCE):
         block = slice(start, start + CURVES_AT_ONCE)
-        block_misfits = misfits(curves[block], projections)
-        shape[block] = block_misfits.argmin(axis=1)
-        misfit[block] = block_misfits.min(axis=1)
-    amplitude = np.einsum("bv,vb->b", curves @ projections.whiten.T, projections.rise[:, shape])
-    lengths = projections.lengths[shape]
-    gain = np.divide(amplitude, lengths, out=np.zeros(len(curves)), where=lengths > 0)
-    return Fits(shape, np.clip(gain, *projections.limits), misfit)
+        for whole, part in zip(found, _fit_block(curves[block], projections), strict=True):
+            whole[block] = part
+    return found
+
+
+def _fit_block(curves: np.ndarray, projections: Projections) -> Fits:
+    whitened = curves @ projections.whiten.T
+    amplitudes = whitened @ projections.rise
+    low, high = projections.limits
+    shape = (amplitudes if low == 0.0 else np.abs(amplitudes)).argmax(axis=1)
+    rows = np.arange(len(curves))
+    gain = _gain(amplitudes[rows, shape], projections.lengths[shape])
+    bound = ~((gain <= high) & ((gain >= low) | (low == 0.0)))  # low = 0: no shape fits better than a flat one
+    if bound.any():
+        shape[bound] = misfits(curves[bound], projections).argmin(axis=1)
+        gain[bound] = _gain(amplitudes[bound, shape[bound]], projections.lengths[shape[bound]])
+    gain = np.clip(gain, low, high)
+    used = gain * projections.lengths[shape]
+    constant = np.square(whitened).sum(axis=1) - np.square(whitened @ projections.level)
+    return Fits(shape, gain, constant - used * (2.0 * amplitudes[rows, shape] - used))
+
+
+def fitted_curves(curves: np.ndarray, projections: Projections, shapes: Shapes) -> np.ndarray:
+    """(B, V): the best curve of the family for each of (B, V) curves."""
+    found = fit(curves, projections)
+    rises = found.gain[:, None] * shapes.rises[found.shape]
+    constant = projections.whiten.sum(axis=1)
+    level = (curves - rises) @ projections.whiten.T @ constant / (constant @ constant)
+    return np.asarray(level[:, None] + rises)
+
+
+def _gain(amplitude: np.ndarray, length: np.ndarray) -> np.ndarray:
+    return np.asarray(np.divide(amplitude, length, out=np.zeros_like(amplitude), where=length > 0))

@@ -1,8 +1,8 @@
-"""Two LoRA adapters on one frozen base: put on, chosen, read, written, and proved apart.
+"""LoRA adapters, one per head, on one frozen base: put on, chosen, read, written, and proved apart.
 
 A second PEFT adapter can silently not train, or the first one's parameters can reach its optimizer
 (huggingface/peft#1303, #3580): `choose` sets requires_grad itself, and `fingerprint` lets the caller prove that
-training one head leaves the other bit-identical.
+training one head leaves the others bit-identical.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,11 +18,13 @@ import torch
 from likra_ray.heads.orders import ROLES, Role
 
 
-def attach(model: Any, *, rank: int, alpha: float, targets: tuple[str, ...], seed: int) -> Any:
+def attach(
+    model: Any, *, rank: int, alpha: float, targets: tuple[str, ...], seed: int, roles: Sequence[Role] = ROLES
+) -> Any:
     """The base under PEFT with one adapter per role, each initialised from (seed, role) alone.
 
     A is uniform (Kaiming), B is zero, so a fresh head is the base bit for bit. Raises ValueError for targets the
-    model lacks. The global random state is left alone.
+    model lacks and without roles. The global random state is left alone.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -31,7 +33,7 @@ def attach(model: Any, *, rank: int, alpha: float, targets: tuple[str, ...], see
     if missing:
         raise ValueError(f"lora.targets: got {missing}; allowed: linear layers of this base: {sorted(present)}")
     adapted = None
-    for role in ROLES:
+    for role in roles:
         config = LoraConfig(
             r=rank,
             lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT divides it, a float is right
@@ -46,7 +48,8 @@ def attach(model: Any, *, rank: int, alpha: float, targets: tuple[str, ...], see
                 adapted = get_peft_model(model, config, adapter_name=role)
             else:
                 adapted.add_adapter(role, config)
-    assert adapted is not None
+    if adapted is None:
+        raise ValueError("no role to attach an adapter for")
     return adapted.eval()
 
 

@@ -12,11 +12,14 @@ answer token is predicted. Works for every transformers causal LM that takes a 4
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+
+from likra_ray.heads.tokens import Encoded
 
 
 class Tree(NamedTuple):
@@ -33,6 +36,25 @@ class Tree(NamedTuple):
     def size(self) -> int:
         """Tokens it takes in a row."""
         return len(self.trunk) + sum(map(len, self.branches))
+
+
+def shared(texts: Sequence[Encoded]) -> int:
+    """Tokens that all texts of one prompt begin with, before any of their answers."""
+    common = len(os.path.commonprefix([text.tokens for text in texts]))
+    return min(common, *(text.answer_start for text in texts))
+
+
+def grow(texts: Sequence[Encoded], *, cut: int = 0) -> Tree:
+    """One prompt's texts as a tree, a branch for each in order; loss and scores are of their answers' tokens.
+
+    cut: tokens at the start that another row holds (the cached prefix).
+    """
+    end = shared(texts)
+    return Tree(
+        trunk=texts[0].tokens[cut:end],
+        branches=tuple(text.tokens[end:] for text in texts),
+        scored_from=tuple(text.answer_start - cut for text in texts),
+    )
 
 
 class Row(NamedTuple):

@@ -11,20 +11,19 @@ import functools
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from likra_ray.heads import adapters
+from likra_ray.heads import adapters, pairs
 from likra_ray.heads.base import LoadedBase
 from likra_ray.heads.engines import DeepSpeedEngine, Engine, PlainEngine
 from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Manner, Role
 from likra_ray.heads.scoring import Forest, plant, score_forest
 from likra_ray.heads.store import DamagedHead, HeadStore
-from likra_ray.heads.tokens import Encoded, encode
 from likra_ray.heads.training import Batches, Step, train
 
 log = logging.getLogger(__name__)
@@ -45,8 +44,11 @@ class Produced:
 class Producer:
     """One process's base, adapters and store. Every rank makes one and calls the same methods in the same order."""
 
-    def __init__(self, base: LoadedBase, store: HeadStore, manner: Manner, *, seed: int) -> None:
-        self.manner, self.store = manner, store
+    def __init__(
+        self, base: LoadedBase, store: HeadStore, manner: Manner, *, seed: int, roles: Sequence[Role] = ROLES
+    ) -> None:
+        """roles: of the heads that will be asked for; each has an adapter in memory, trained or not."""
+        self.manner, self.store, self.roles = manner, store, tuple(roles)
         self.tokenizer = base.tokenizer
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         if manner.activation_checkpointing:
@@ -58,59 +60,74 @@ class Producer:
         casts = manner.precision == "bf16" and weight.dtype == torch.float32
         self.autocast = functools.partial(torch.autocast, weight.device.type, dtype=torch.bfloat16, enabled=casts)
         self.model = adapters.attach(
-            base.model, rank=manner.rank, alpha=manner.alpha, targets=manner.targets, seed=seed
+            base.model, rank=manner.rank, alpha=manner.alpha, targets=manner.targets, seed=seed, roles=self.roles
         )
         self.done = Produced()
-        self._fresh = {role: adapters.read(self.model, role) for role in ROLES}
+        self._fresh = {role: adapters.read(self.model, role) for role in self.roles}
         self._forests: dict[str, Forest] = {}
 
-    def base_table(self, base_key: str, evaluation: EvaluationOrder) -> None:
+    def base_table(self, base_key: str, *evaluations: EvaluationOrder) -> None:
         """Score the base itself: its table also stands for every head at volume 0, which is the base bit for bit."""
-        if self.agreed(self.store.table(base_key, evaluation.key, 0) is None):
-            with self._engine("positive", 1e-4) as engine, self.model.disable_adapter():
-                self._score(engine, base_key, evaluation, 0)
+        missing = self.agreed([one.key for one in evaluations if self.store.table(base_key, one.key, 0) is None])
+        if missing:
+            with self._engine(self.roles[0], 1e-4) as engine, self.model.disable_adapter():
+                for evaluation in evaluations:
+                    if evaluation.key in missing:
+                        self._score(engine, base_key, evaluation, 0)
+
+    def references(self, order: HeadOrder) -> list[EvaluationOrder]:
+        """What the base must be asked before a head can be made; [] where the store has the head already."""
+        stretches = self.agreed(self.store.stretches(order.key, order.volumes))
+        return pairs.reference_orders(order, stretches[-1][1], self.manner.batch_size) if stretches else []
 
     def head(self, order: HeadOrder, evaluation: EvaluationOrder, report: Callable[[Step], None]) -> None:
         """Train what is missing of one head, then score what is missing."""
         if self.rank == 0:
             self.store.describe(order.key, order.fields)
         self.barrier()
-        to_train = self.agreed(self.store.resume_point(order.key, order.volumes))
+        to_train = self.agreed(self.store.stretches(order.key, order.volumes))
         to_score = self.agreed(
             [n for n in order.volumes if n > 0 and self.store.table(order.key, evaluation.key, n) is None]
         )
-        if to_train is None and not to_score:
+        if not to_train and not to_score:
             return
-        other: Role = "negative" if order.role == "positive" else "positive"
-        untouched = adapters.fingerprint(adapters.read(self.model, other))
-        if to_train is not None:
-            self._train(order, to_train, report)
+        others = [role for role in self.roles if role != order.role]
+        untouched = {role: adapters.fingerprint(adapters.read(self.model, role)) for role in others}
+        if to_train:
+            self.base_table(order.base_key, *self.references(order))
+        for start, last in to_train:
+            self._train(order, start, last, report)
         if to_score:
             with self._engine(order.role, order.learning_rate) as engine:
                 for volume in to_score:
                     adapters.write(self.model, order.role, self._load(order, volume))
                     self._score(engine, order.key, evaluation, volume)
-        if adapters.fingerprint(adapters.read(self.model, other)) != untouched:
-            raise RuntimeError(f"making {order.key} moved the {other} adapter")
+        for role in others:
+            if adapters.fingerprint(adapters.read(self.model, role)) != untouched[role]:
+                raise RuntimeError(f"making {order.key} moved the {role} adapter")
 
-    def _train(self, order: HeadOrder, start: int, report: Callable[[Step], None]) -> None:
+    def _train(self, order: HeadOrder, start: int, last: int, report: Callable[[Step], None]) -> None:
         began = time.monotonic()
         moments = self.store.load_optimizer(order.key, start) if start else None
         if not self.agreed(moments is not None):
             start = 0
         # The weights come before the engine: ZeRO copies them into partitions of its own when it is made.
         adapters.write(self.model, order.role, self._load(order, start) if start else self._fresh[order.role])
-        there = self.agreed(self.store.volumes(order.key))
-        last = max(n for n in order.volumes if n not in there)
-        examples: list[Encoded] = encode(self.tokenizer, order.pairs[:last])
+        taught = pairs.lessons(
+            order,
+            last,
+            tokenizer=self.tokenizer,
+            batch_size=self.manner.batch_size,
+            table=lambda block: self.store.table(order.base_key, block.key, 0),
+        )
         with self._engine(order.role, order.learning_rate) as engine, self._recomputing():
             if start and moments is not None:
                 engine.load_state(moments, start // self.manner.batch_size)
             self.done.trained[order.key] += train(
                 engine,
-                examples,
+                taught,
                 start=start,
-                volumes=[n for n in order.volumes if n <= last],
+                volumes=[n for n in order.volumes if start <= n <= last],
                 batches=Batches(self.manner.batch_size, self.manner.accumulation),
                 on_volume=functools.partial(self._keep, engine, order, start),
                 on_step=report,
@@ -125,10 +142,10 @@ class Producer:
         if seen > 0:
             adapters.check_trained(tensors)
         if self.rank == 0 and seen not in self.store.volumes(order.key):
-            # The state comes second: it takes the place of the one that a run broken off here goes on from.
-            self.store.save(order.key, seen, tensors, adapters.peft_config(self.model, order.role))
+            # The state comes first: a volume that exists can be gone on from.
             if moments is not None:
                 self.store.save_optimizer(order.key, seen, moments)
+            self.store.save(order.key, seen, tensors, adapters.peft_config(self.model, order.role))
         self.barrier()
 
     def _load(self, order: HeadOrder, volume: int) -> dict[str, torch.Tensor]:

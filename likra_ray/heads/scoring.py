@@ -15,8 +15,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from likra_ray.heads.packing import Tree, pack, token_logprobs
-from likra_ray.heads.tokens import ANSWER_SEPARATOR, SHOT_SEPARATOR, Encoded, encode
+from likra_ray.heads.packing import Tree, grow, pack, shared, token_logprobs
+from likra_ray.heads.tokens import ANSWER_SEPARATOR, SHOT_SEPARATOR, encode
 from likra_ray.records import KINDS, Question, ScoreTable
 
 ROW_TOKENS = 512
@@ -51,27 +51,12 @@ def plant(tokenizer: Any, questions: Sequence[Question], shots: Sequence[Questio
     for question in questions:
         by_question.append(encoded[start : start + len(question.options)])
         start += len(question.options)
-    trunks = [_shared(options) for options in by_question]
-    common = os.path.commonprefix([by_question[i][0].tokens[:end] for i, end in enumerate(trunks)])
-    prefix = tuple(common[: min(min(trunks) - 1, len(common))])
-    cut = len(prefix)
-    trees = []
-    for options, end in zip(by_question, trunks, strict=True):
-        trees.append(
-            Tree(
-                trunk=options[0].tokens[cut:end],
-                branches=tuple(option.tokens[end:] for option in options),
-                scored_from=tuple(option.answer_start - cut for option in options),
-            )
-        )
+    ends = [shared(options) for options in by_question]
+    common = os.path.commonprefix([options[0].tokens[:end] for options, end in zip(by_question, ends, strict=True)])
+    prefix = tuple(common[: min(min(ends) - 1, len(common))])
+    trees = tuple(grow(options, cut=len(prefix)) for options in by_question)
     counts = [len(option.tokens) - option.answer_start for option in encoded]
-    return Forest(prefix, tuple(trees), np.array(counts, dtype=np.int32))
-
-
-def _shared(options: Sequence[Encoded]) -> int:
-    """Length of what all options of a question begin with, before any of their answers."""
-    common = len(os.path.commonprefix([option.tokens for option in options]))
-    return min(common, *(option.answer_start for option in options))
+    return Forest(prefix, trees, np.array(counts, dtype=np.int32))
 
 
 @torch.no_grad()

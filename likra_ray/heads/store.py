@@ -3,10 +3,14 @@
     heads/<key>/head.json                               the fields the key is made of
     heads/<key>/volumes/<n>/adapter_model.safetensors   as PEFT loads it, with adapter_config.json beside
     heads/<key>/volumes/<n>/manifest.json               written last: SHA-256 of every file of the volume
-    heads/<key>/optimizer-<n>.safetensors               Adam's state at the largest volume, to go on from there
+    heads/<key>/optimizer-<n>-<sha256>.safetensors      Adam's state at a volume, to go on from there
     heads/<key>/scores/<evaluation>/<n>.arrow           score table; <n>.sha256 written after it
 
 A volume without a sound manifest does not exist. The base is the head called base-..., with scores at volume 0 only.
+
+Every volume keeps its Adam's state, so that finer volumes can be measured later from the one before them, whichever it
+is. It is two fp32 moments per parameter of the adapter, so a volume takes three times its adapter (measured: 12.2 MB of
+state beside 6.1 MB for SmolLM2-135M, rank 8 on the MLPs).
 """
 
 from __future__ import annotations
@@ -77,12 +81,12 @@ class HeadStore:
         return dict(safetensors.torch.load(files[ADAPTER]))
 
     def save_optimizer(self, key: str, volume: int, state: Mapping[str, torch.Tensor]) -> None:
-        """Keep Adam's state at a volume and drop those of smaller ones."""
+        """Keep Adam's state at a volume, in place of an earlier one of that volume."""
         data = safetensors.torch.save(dict(state))
         written = f"optimizer-{volume}-{hashlib.sha256(data).hexdigest()}.safetensors"
         self.storage.write(f"heads/{key}/{written}", data)
         for other, name in self._optimizers(key):
-            if other <= volume and name != written:
+            if other == volume and name != written:
                 self.storage.remove(f"heads/{key}/{name}")
 
     def load_optimizer(self, key: str, volume: int) -> dict[str, torch.Tensor] | None:
@@ -99,14 +103,22 @@ class HeadStore:
         names = [name for name in self.storage.names(f"heads/{key}") if name.startswith("optimizer-")]
         return [(int(name.split("-")[1]), name) for name in names]
 
-    def resume_point(self, key: str, volumes: Iterable[int]) -> int | None:
-        """The volume to train on from so that all of `volumes` exist: None where they do, 0 to start afresh."""
+    def stretches(self, key: str, volumes: Iterable[int]) -> list[tuple[int, int]]:
+        """What to train so that all of `volumes` exist: (from, to) in examples, increasing; [] where they do.
+
+        A stretch begins at a finished volume that kept its state, or at 0, and ends at the last volume missing
+        before the next one does.
+        """
         there = set(self.volumes(key))
-        missing = [n for n in volumes if n not in there]
-        if not missing:
-            return None
-        kept = [n for n, _ in self._optimizers(key) if n in there and n <= min(missing)]
-        return max(kept, default=0)
+        kept = [n for n, _ in self._optimizers(key) if n in there]
+        found: dict[int, int] = {}
+        for missing in sorted(n for n in volumes if n not in there):
+            found[max((n for n in kept if n < missing), default=0)] = missing
+        return sorted(found.items())
+
+    def resume_point(self, key: str, volumes: Iterable[int]) -> int | None:
+        """The volume where training of `volumes` begins: None where all exist, 0 to start afresh."""
+        return next((start for start, _ in self.stretches(key, volumes)), None)
 
     def discard(self, key: str, volume: int) -> None:
         """Set a damaged volume aside: without its manifest it does not exist."""

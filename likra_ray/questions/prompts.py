@@ -1,7 +1,8 @@
 """Takes one row of a published data set, returns the prompt and the texts that may follow it.
 
 The model reads ``prompt + " " + text``, in training and in scoring alike, so no prompt ends with a space and no text
-starts with one. Options are never listed in the prompt. Templates after arXiv 2503.14391 and its evaluation:
+starts with one. Options are not listed in the prompt: `controls.list_options` does that. Templates after arXiv
+2503.14391 and its evaluation:
 
     ARC, OpenBookQA, MMLU   Question: {question}\\nAnswer:                   {option}
     HellaSwag               {activity}: {ctx_a} {Ctx_b}                      {ending}

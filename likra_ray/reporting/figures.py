@@ -1,182 +1,240 @@
-"""Takes a finding, returns pictures of it as PNG: learning curves, and what an added example was worth."""
+"""Takes findings, draws learning curves and what an added example was worth; PNG of one finding for its trial.
+
+The functions `draw_...` draw on an empty figure (drawing.Drawing, once their other arguments are bound).
+"""
 
 from __future__ import annotations
 
-import io
+import functools
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from likra_ray.analysis.findings import Finding
-from likra_ray.records import CurvePoint
+from likra_ray.records import CriticalPhase, CurvePoint
+from likra_ray.reporting import drawing, words
+from likra_ray.reporting.drawing import GRID, INK, SOFT, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
 
-INCHES = (8.0, 5.2)
-DOTS_PER_INCH = 160
-"""Pictures are 1280 x 832; the letters are still read at half of that."""
+MAIN_ARMS = ("likra", "base_likra", "sft")
+"""The arms of the first picture; every other arm has a small one of its own beside these."""
 
-
-class Look(NamedTuple):
-    """How an arm is drawn; colours of Okabe & Ito (2008), told apart by every common colour vision, and by marker."""
-
-    label: str
-    colour: str
-    marker: str
+TICK_ROOM = 0.075
+"""Share of a full-width axis that a label of three digits takes; labels stand at least so far apart."""
 
 
-LOOKS = {
-    "likra": Look("Likra", "#0072B2", "o"),
-    "base_likra": Look("Base-Likra", "#CC79A7", "D"),
-    "sft": Look("SFT", "#E69F00", "s"),
-}
-BASE_COLOUR, CHANCE_COLOUR = "#000000", "#777777"
+class VolumeAxis(NamedTuple):
+    """log2 of the volume; volume 0 stands one step of the grid left of the first volume above it."""
+
+    volumes: tuple[int, ...]
+    zero: float
+
+    def place(self, volume: float) -> float:
+        """On the axis; nothing stands left of volume 0."""
+        return max(math.log2(volume), self.zero) if volume > 0 else self.zero
+
+    def label(self, axes: Axes, *, width: float = 1.0) -> None:
+        """Ticks as close as `width`, the share of the figure the axes take, has room for, and the limits."""
+        first, last = self.place(self.volumes[0]), self.place(self.volumes[-1])
+        room = TICK_ROOM * (last - first) / width
+        kept = [self.volumes[-1]]
+        for volume in (self.volumes[0], *self.volumes[1:-1]):
+            if all(abs(self.place(volume) - self.place(other)) >= room for other in kept):
+                kept.append(volume)
+        axes.set_xticks([self.place(volume) for volume in kept], [str(volume) for volume in kept])
+        axes.set_xlim(first - 0.2, last + 0.2)
 
 
-def learning_curves(finding: Finding, *, title: str) -> bytes:
-    """PNG: accuracy by volume of every arm in LOOKS with 95 % bands, the base, chance, and Likra's critical phase.
-
-    The axis is log2; volume 0 stands one step left of the first volume.
-    """
-    figure, axes = _canvas(title)
-    arms = {arm: _measured(finding.curves[arm]) for arm in LOOKS if arm in finding.curves}
-    volumes = sorted({point.volume for curve in arms.values() for point in curve})
-    zero = _place_of_zero(volumes)
-    _phase(axes, finding, zero)
-    for arm, curve in arms.items():
-        look = LOOKS[arm]
-        places = [_place(point.volume, zero) for point in curve]
-        low, high = ([point.interval[end] for point in curve] for end in (0, 1))
-        axes.fill_between(places, low, high, color=look.colour, alpha=0.15, linewidth=0)
-        accuracy = [point.accuracy for point in curve]
-        axes.plot(places, accuracy, color=look.colour, marker=look.marker, markersize=6, linewidth=2, label=look.label)
-    _levels(axes, finding)
-    _volume_axis(axes, volumes, zero)
-    axes.set_ylabel("accuracy")
-    return _png(figure, axes, _caption(finding, "bands"))
+def volume_axis(volumes: Sequence[int]) -> VolumeAxis:
+    """The axis of these volumes, in any order."""
+    ordered = tuple(sorted(set(volumes)))
+    logs = [math.log2(volume) for volume in ordered if volume > 0]
+    zero = logs[0] - (min(logs[1] - logs[0], 1.0) if len(logs) > 1 else 1.0) if logs else 0.0
+    return VolumeAxis(ordered, zero)
 
 
-def efficiency_ladder(finding: Finding) -> bytes:
-    """PNG: accuracy gained per added example on each step between neighbouring volumes, Likra and SFT, 95 % bars.
-
-    The axis is linear around 0 and logarithmic beyond, since the worth of an example falls by powers of ten.
-    """
-    figure, axes = _canvas(f"What an added example is worth: {finding.name}")
-    names: list[str] = []
-    smallest = math.inf
-    for arm, shift in (("likra", -0.13), ("sft", 0.13)):
-        steps = [step for step in finding.efficiency[arm] if not math.isnan(step.per_example)]
-        for step in steps:
-            if _step_name(step.start, step.end) not in names:
-                names.append(_step_name(step.start, step.end))
-        places = [names.index(_step_name(step.start, step.end)) + shift for step in steps]
-        gained = [step.per_example for step in steps]
-        below = [max(step.per_example - step.per_example_interval[0], 0.0) for step in steps]
-        above = [max(step.per_example_interval[1] - step.per_example, 0.0) for step in steps]
-        look = LOOKS[arm]
-        axes.errorbar(
-            places, gained, yerr=[below, above], fmt=look.marker, color=look.colour, capsize=4, linewidth=2,
-            markersize=7, label=look.label,
-        )  # fmt: skip
-        smallest = min([smallest, *(width for width in (*below, *above) if width > 0)])
-    unit = "accuracy per added example"
-    if math.isfinite(smallest):
-        linear = 10.0 ** math.ceil(math.log10(smallest))
-        axes.set_yscale("symlog", linthresh=linear)
-        unit += f" (logarithmic beyond {linear:g})"
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.axhline(0, color=BASE_COLOUR, linewidth=1)
-    axes.set_xticks(range(len(names)), names)
-    axes.set_xlabel("from which to which number of examples per head")
-    axes.set_ylabel(unit)
-    return _png(figure, axes, _caption(finding, "bars"))
-
-
-def _canvas(title: str) -> tuple[Figure, Axes]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=12, loc="left", wrap=True, pad=34)
-    axes.tick_params(labelsize=11)
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _png(figure: Figure, axes: Axes, caption: str) -> bytes:
-    axes.xaxis.label.set_fontsize(12)
-    axes.yaxis.label.set_fontsize(12)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, frameon=False, fontsize=11, columnspacing=1.2)
-    figure.supxlabel(caption, fontsize=10, x=0.01, ha="left", color="#333333")
-    sink = io.BytesIO()
-    figure.savefig(sink, format="png")
-    return sink.getvalue()
-
-
-def _measured(curve: Sequence[CurvePoint]) -> list[CurvePoint]:
+def measured(curve: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """The points that have an accuracy."""
     return [point for point in curve if not math.isnan(point.accuracy)]
 
 
-def _place_of_zero(volumes: Sequence[int]) -> float:
-    """One step of the grid left of the first volume above 0, in log2."""
-    logs = [math.log2(volume) for volume in volumes if volume > 0]
-    return logs[0] - (logs[1] - logs[0] if len(logs) > 1 else 1.0) if logs else 0.0
+def has_volumes(curve: Sequence[CurvePoint]) -> bool:
+    """Whether it is a curve, not volume 0 alone."""
+    return any(point.volume > 0 for point in curve)
 
 
-def _place(volume: float, zero: float) -> float:
-    """On the axis; nothing stands left of volume 0."""
-    return max(math.log2(volume), zero) if volume > 0 else zero
-
-
-def _volume_axis(axes: Axes, volumes: Sequence[int], zero: float) -> None:
-    shown = volumes if len(volumes) <= 12 else [*volumes[:1], *volumes[1::2]]
-    axes.set_xticks([_place(volume, zero) for volume in shown], [str(volume) for volume in shown])
-    axes.set_xlim(zero - 0.2, _place(volumes[-1], zero) + 0.2)
+def draw_learning_curves(figure: FigureBase, *, finding: Finding) -> None:
+    """Accuracy by volume of MAIN_ARMS with 95 % bands, the base, chance, and every critical phase found."""
+    axes = drawing.gridded(figure.add_subplot())
+    arms = {arm: measured(finding.curves[arm]) for arm in MAIN_ARMS if arm in finding.curves}
+    axis = volume_axis([point.volume for curve in arms.values() for point in curve])
+    for arm in arms:
+        if arm in finding.phase:
+            _phase(axes, finding.phase[arm], axis, look(arm).colour)
+    for arm, curve in arms.items():
+        band(axes, curve, axis, arm)
+    _levels(axes, finding)
+    axis.label(axes)
     axes.set_xlabel("examples each head has learnt from")
+    axes.set_ylabel("accuracy")
+    drawing.legend(figure, axes, 3)
+
+
+def draw_small_curves(figure: FigureBase, *, cells: Sequence[tuple[str, Finding, str]]) -> None:
+    """Two a row: (title, finding, arm): the arm with its band and phase, Likra and SFT of that finding thin beside it.
+
+    An arm that has volume 0 alone (PMI of the base) is a level.
+    """
+    shared = None
+    columns, rows = 2, math.ceil(len(cells) / 2)
+    axis = volume_axis([point.volume for _, one, arm in cells for other in (arm, "likra", "sft")
+                        for point in one.curves.get(other, ())])  # fmt: skip
+    for index, (title, finding, arm) in enumerate(cells):
+        axes = drawing.gridded(figure.add_subplot(rows, columns, index + 1, sharey=shared))
+        shared = shared or axes
+        for other in ("likra", "sft"):
+            if other != arm and other in finding.curves:
+                curve = measured(finding.curves[other])
+                places, values = [axis.place(point.volume) for point in curve], [point.accuracy for point in curve]
+                axes.plot(places, values, color=look(other).colour, linewidth=1, label=look(other).label)
+        if arm in finding.phase:
+            _phase(axes, finding.phase[arm], axis, look(arm).colour)
+        band(axes, measured(finding.curves[arm]), axis, arm)
+        axes.set_title("\n".join(narrow(title)), fontsize=drawing.LETTERS, loc="left", color=INK)
+        axis.label(axes, width=0.42)
+        if index % columns:
+            axes.tick_params(labelleft=False)
+    figure.supxlabel("examples each head has learnt from", fontsize=drawing.LETTERS)
+    figure.supylabel("accuracy", fontsize=drawing.LETTERS)
+
+
+def small_height(titles: Sequence[str]) -> float:
+    """Inches that `draw_small_curves` needs for cells of these titles."""
+    lines = [len(narrow(title)) for title in titles]
+    return 0.5 + sum(1.55 + 0.19 * max(lines[first : first + 2]) for first in range(0, len(lines), 2))
+
+
+def narrow(title: str, width: int = 24) -> list[str]:
+    """The lines of a title in half a picture's width; what is too long for one is broken after its ``=``."""
+    words = [word.replace("=", "= ", 1) if len(word) > width else word for word in title.split()]
+    return textwrap.wrap(" ".join(words), width)
+
+
+def band(axes: Axes, curve: Sequence[CurvePoint], axis: VolumeAxis, arm: str) -> None:
+    """A curve in its arm's look with its 95 % band; a level where it has volume 0 alone."""
+    style = look(arm)
+    if len(curve) == 1 and curve[0].volume == 0:
+        axes.axhline(curve[0].accuracy, color=style.colour, linewidth=2, label=style.label)
+        if not math.isnan(curve[0].interval[0]):
+            axes.axhspan(*curve[0].interval, color=style.colour, alpha=0.15, linewidth=0)
+        return
+    places = [axis.place(point.volume) for point in curve]
+    low, high = ([point.interval[end] for point in curve] for end in (0, 1))
+    axes.fill_between(places, low, high, color=style.colour, alpha=0.15, linewidth=0)
+    values = [point.accuracy for point in curve]
+    axes.plot(places, values, color=style.colour, marker=style.marker, markersize=5, linewidth=2, label=style.label)
 
 
 def _levels(axes: Axes, finding: Finding) -> None:
     """The base's accuracy, and chance: what Likra has at volume 0, where all its scores tie."""
     base = finding.curves["base"][0].accuracy
-    axes.axhline(base, color=BASE_COLOUR, linestyle="--", linewidth=1.5, label=f"base {base:.2f}")
+    axes.axhline(base, color=INK, linestyle="--", linewidth=1.3, label=f"base {words.share(base, 2)}")
     start = finding.curves["likra"][0]
     if start.volume == 0:
         chance = start.accuracy
-        axes.axhline(chance, color=CHANCE_COLOUR, linestyle=":", linewidth=1.5, label=f"chance {chance:.2f}")
+        axes.axhline(chance, color=SOFT, linestyle=":", linewidth=1.5, label=f"chance {words.share(chance, 2)}")
 
 
-def _phase(axes: Axes, finding: Finding, zero: float) -> None:
-    """From onset to end in pale, the midpoint's interval darker, the midpoint as a line; the caption names it."""
-    phase = finding.phase["likra"]
+def _phase(axes: Axes, phase: CriticalPhase, axis: VolumeAxis, colour: str) -> None:
+    """From onset to end in pale, the midpoint's interval darker, the midpoint as a line; nothing where none is."""
     if not phase.found or phase.onset is None or phase.end is None or phase.midpoint is None:
         return
-    colour = LOOKS["likra"].colour
-    onset, end, midpoint = (_place(volume, zero) for volume in (phase.onset, phase.end, phase.midpoint))
-    axes.axvspan(onset, end, color=colour, alpha=0.08, linewidth=0)
+    axes.axvspan(axis.place(phase.onset), axis.place(phase.end), color=colour, alpha=0.08, linewidth=0)
     if phase.midpoint_interval is not None:
-        low, high = (_place(volume, zero) for volume in phase.midpoint_interval)
+        low, high = (axis.place(volume) for volume in phase.midpoint_interval)
         axes.axvspan(low, high, color=colour, alpha=0.16, linewidth=0)
-    axes.axvline(midpoint, color=colour, linestyle="-.", linewidth=1.2)
+    axes.axvline(axis.place(phase.midpoint), color=colour, linestyle="-.", linewidth=1.2)
 
 
-def _caption(finding: Finding, intervals: str) -> str:
-    """What the picture rests on, and Likra's verdict."""
-    seeds = f"{len(finding.seeds)} seed{'s' if len(finding.seeds) > 1 else ''}"
-    rests_on = f"n = {finding.questions} questions, {seeds}; {intervals}: 95 %."
-    phase = finding.phase["likra"]
-    if not phase.found or phase.onset is None or phase.end is None or phase.midpoint is None:
-        return f"{rests_on} Likra: no critical phase found."
-    midpoint = f"midpoint {phase.midpoint:.0f}"
-    if phase.midpoint_interval is not None:
-        midpoint += f" [{phase.midpoint_interval[0]:.0f}, {phase.midpoint_interval[1]:.0f}]"
-    return f"{rests_on} Likra's critical phase: {phase.onset:.0f} to {phase.end:.0f}, {midpoint}."
+PER_EXAMPLE, PER_DOUBLING = "per example", "per doubling"
 
 
-def _step_name(start: int, end: int) -> str:
-    return f"{start} to {end}"
+def draw_efficiency(figure: FigureBase, *, finding: Finding, unit: str = PER_EXAMPLE) -> None:
+    """The ladder: accuracy gained on each step between neighbouring volumes, a row a step, with 95 % bars, MAIN_ARMS.
+
+    unit: PER_EXAMPLE, in points per 100 examples, on an axis linear around 0 and logarithmic beyond, since the worth
+    of an example falls by powers of ten; or PER_DOUBLING, in points.
+    """
+    axes = drawing.gridded(figure.add_subplot(), "x")
+    arms = [arm for arm in MAIN_ARMS if arm in finding.efficiency]
+    rows = sorted({(step.start, step.end) for arm in arms for step in finding.efficiency[arm]})
+    widths: list[float] = []
+    scale = 1e4 if unit == PER_EXAMPLE else 100.0
+    for place, arm in enumerate(arms):
+        found = [(step.start, step.end, step.per_example, *step.per_example_interval) if unit == PER_EXAMPLE else
+                 (step.start, step.end, step.per_doubling, *step.per_doubling_interval)
+                 for step in finding.efficiency[arm]]  # fmt: skip
+        found = [step for step in found if not math.isnan(step[2])]
+        shift = (place - (len(arms) - 1) / 2) * 0.22
+        below = [scale * max(step[2] - step[3], 0.0) for step in found]
+        above = [scale * max(step[4] - step[2], 0.0) for step in found]
+        places = [rows.index((step[0], step[1])) + shift for step in found]
+        style = look(arm)
+        axes.errorbar([scale * step[2] for step in found], places, xerr=[below, above], fmt=style.marker,
+                      color=style.colour, capsize=3, linewidth=1.8, markersize=5, label=style.label)  # fmt: skip
+        widths += [width for width in (*below, *above) if width > 0]
+    if unit == PER_EXAMPLE and widths:
+        _logarithmic_beyond(axes, 10.0 ** math.ceil(math.log10(min(widths))))
+    axes.axvline(0, color=SOFT, linewidth=1)
+    axes.set_yticks(range(len(rows)), [f"{start} to {end}" for start, end in rows])
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+    per = "per 100 added examples" if unit == PER_EXAMPLE else "per doubling"
+    axes.set_xlabel(f"points of accuracy gained {per}")
+    drawing.legend(figure, axes, 3)
+
+
+def ladder_height(finding: Finding) -> float:
+    """Inches that `draw_efficiency` needs."""
+    return 1.3 + 0.45 * len({(step.start, step.end) for arm in MAIN_ARMS for step in finding.efficiency.get(arm, ())})
+
+
+def _logarithmic_beyond(axes: Axes, linear: float) -> None:
+    """A symmetric logarithmic axis with at most seven labels."""
+    axes.set_xscale("symlog", linthresh=linear)
+    reach = max(abs(end) for end in axes.get_xlim())
+    powers = [linear * 10.0**power for power in range(math.ceil(math.log10(reach / linear)) + 1)]
+    powers = powers[:: math.ceil(len(powers) / 3)]
+    axes.set_xticks([*(-power for power in reversed(powers)), 0.0, *powers])
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.axvspan(-linear, linear, color=GRID, alpha=0.25, linewidth=0)
+
+
+def learning_curves(finding: Finding, *, title: str) -> bytes:
+    """PNG of `draw_learning_curves`, with what it rests on and Likra's verdict below."""
+    phases = {arm: finding.phase[arm] for arm in ("likra",)}
+    caption = f"{rests_on(finding.questions, len(finding.seeds))}; bands: 95 %. {_verdicts(phases)}"
+    drawn = functools.partial(draw_learning_curves, finding=finding)
+    return drawing.png(drawn, title=title, caption=caption)
+
+
+def efficiency_ladder(finding: Finding) -> bytes:
+    """PNG of `draw_efficiency` per example."""
+    caption = f"{rests_on(finding.questions, len(finding.seeds))}; bars: 95 %; the axis is logarithmic beyond the grey."
+    drawn = functools.partial(draw_efficiency, finding=finding)
+    title = f"What an added example is worth: {finding.name}"
+    return drawing.png(drawn, title=title, caption=caption, height=ladder_height(finding))
+
+
+def rests_on(questions: int, seeds: int) -> str:
+    """``160 questions, 3 seeds``."""
+    return f"{words.count(questions, 'question')}, {words.count(seeds, 'seed')}"
+
+
+def _verdicts(phases: Mapping[str, CriticalPhase]) -> str:
+    """Where each arm's phase lies."""
+    return " ".join(f"{look(arm).label}: {words.phase_in_words(phase)}." for arm, phase in phases.items())

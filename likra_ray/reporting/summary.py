@@ -141,11 +141,12 @@ def sweep_summary(
     headline: int,
     objective: Mapping[str, str],
     locations: Mapping[str, str],
+    refinement: Sequence[str] = (),
 ) -> RenderableType:
     """A whole sweep: the headline's finding, every configuration, what failed, the best trials, the cost, the places.
 
     headline: index of the finding shown in full; not read where there is no finding.
-    objective: metric -> max or min; locations: what -> where.
+    objective: metric -> max or min; locations: what -> where; refinement: a sentence for each of its rounds.
     """
     parts: list[RenderableType] = []
     if findings:
@@ -156,7 +157,10 @@ def sweep_summary(
     failed = [result for result in results if result.status == "failed"]
     if failed:
         parts.append(_failed(failed))
-    parts += [*_best(results, objective), Text(), Text(_cost(results)), Text()]
+    parts += [Text(f"refined: {sentence}") for sentence in refinement]
+    # A refinement measures a point of the sweep again: only the sweep's own stand for choice.
+    chosen_from = [result for result in results if "volumes" not in result.sampled]
+    parts += [*_best(chosen_from, objective), Text(), Text(_cost(results)), Text()]
     parts += [Text(f"{what}: {where}", overflow="fold") for what, where in locations.items()]
     return Group(*parts)
 

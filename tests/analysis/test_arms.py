@@ -29,20 +29,36 @@ NEGATIVE = with_scores(THREE, np.array([-2.0, -1.0, -3.5]), head="negative")
         ("likra", 0.5, [0.5, -1.0, -2.25]),
         ("base_likra", 1.0, [1.0, -1.0, 0.5]),
         ("positive_over_base", 1.0, [0.5, 0.5, -1.0]),
+        ("dpo", 1.0, [-2.0, -1.0, -3.5]),
+        ("pmi_base", 1.0, [1.0, -1.0, 0.5]),
+        ("pmi_base", 0.5, [1.0, -1.0, 0.5]),
+        ("pmi_sft", 0.5, [1.5, -0.5, -0.5]),
     ],
 )
 def test_arm_scores(arm: str, weight: float, expected: list[float]) -> None:
-    scores = arms.arm_scores(arm, base=THREE, positive=POSITIVE, negative=NEGATIVE, weight=weight)
+    scores = arms.arm_scores(
+        arm,
+        {"base": THREE, "positive": POSITIVE, "negative": NEGATIVE, "dpo": NEGATIVE}
+        | {"base_prior": NEGATIVE, "positive_prior": NEGATIVE},
+        weight=weight,
+    )
     assert scores.tolist() == expected
 
 
 def test_unknown_arm_and_missing_table_are_refused() -> None:
     with pytest.raises(InputError, match="likra, base_likra"):
-        arms.arm_scores("dpo", base=THREE)
+        arms.arm_scores("ppo", {"base": THREE})
     with pytest.raises(InputError, match="the score table of the negative head"):
-        arms.arm_scores("likra", base=THREE, positive=POSITIVE)
+        arms.arm_scores("likra", {"base": THREE, "positive": POSITIVE, "negative": None})
+    with pytest.raises(InputError, match="the score table of the kto head"):
+        arms.arm_scores("kto", {"base": THREE})
     with pytest.raises(InputError, match="weight"):
-        arms.arm_scores("likra", positive=POSITIVE, negative=NEGATIVE, weight=math.inf)
+        arms.arm_scores("likra", {"positive": POSITIVE, "negative": NEGATIVE}, weight=math.inf)
+
+
+def test_every_arm_says_how_it_counts() -> None:
+    assert arms.COUNTS.keys() == arms.ARMS.keys()
+    assert set(arms.BASELINES) < arms.ARMS.keys()
 
 
 def test_tables_of_different_questions_are_refused_by_name() -> None:
@@ -53,7 +69,7 @@ def test_tables_of_different_questions_are_refused_by_name() -> None:
     }
     for field, other in others.items():
         with pytest.raises(InputError, match=f"{field}.*positive.*negative"):
-            arms.arm_scores("likra", positive=POSITIVE, negative=other)
+            arms.arm_scores("likra", {"positive": POSITIVE, "negative": other})
 
 
 def test_normalised_divides_by_characters_or_bytes() -> None:
@@ -106,7 +122,7 @@ def test_credit_is_a_share_and_blind_to_a_shift_of_all_scores(seed: int, shift: 
 def test_likra_of_two_untrained_heads_is_chance() -> None:
     made = lopsided(np.random.default_rng(3))
     made = with_scores(made, np.random.default_rng(4).normal(-7.0, 3.0, len(made.logprob)), head="base")
-    scores = arms.arm_scores("likra", base=made, positive=made, negative=made)
+    scores = arms.arm_scores("likra", {"base": made, "positive": made, "negative": made})
     correct_share = [np.mean(made.kind[made.question == q] == arms.CORRECT) for q in range(len(made.question_ids))]
     for metric in METRICS:
         np.testing.assert_allclose(arms.credit(arms.normalised(scores, made, metric), made), correct_share)

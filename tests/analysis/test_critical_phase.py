@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from likra_ray.analysis.critical_phase import checkpoint_covariance, locate
-from likra_ray.analysis.planted import NULL_FAMILIES, Family, Plant, planted_curve
+from likra_ray.analysis.critical_phase import agreement, checkpoint_covariance, locate, locate_margin
+from likra_ray.analysis.planted import NULL_FAMILIES, Family, Plant, planted_curve, planted_margins
 from likra_ray.analysis.resampling import means
 from likra_ray.errors import InputError
 from likra_ray.records import CriticalPhase
@@ -247,6 +247,93 @@ def test_missing_outcomes_leave_the_phase_where_it_is() -> None:
 def test_wrong_input_is_refused(volumes: tuple[int, ...], correct: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         locate(volumes, correct, rng=np.random.default_rng(0))
+
+
+def located_margin(plant: Plant, seed: int) -> CriticalPhase:
+    rng = np.random.default_rng(seed)
+    margins = planted_margins(plant, questions=300, seeds=1, spread=2.0, tails=3.0, rng=rng)
+    return locate_margin(plant.volumes, margins, rng=rng)
+
+
+def test_a_margin_jumps_in_nats_and_may_fall_below_zero() -> None:
+    plant = Plant(start=-2.0, gain=3.0)
+    phases = [located_margin(plant, seed) for seed in range(6)]
+    assert all(phase.found for phase in phases)
+    assert np.median([abs(doublings(number(phase, "midpoint"), 100.0)) for phase in phases]) < 0.25
+    assert np.median([number(phase, "gain") for phase in phases]) == pytest.approx(3.0, abs=0.3)
+
+
+def test_a_margin_that_rises_smoothly_does_not_jump() -> None:
+    assert sum(located_margin(Plant(family="log_linear", start=-2.0, gain=3.0), seed).found for seed in range(8)) <= 1
+
+
+def test_a_few_questions_with_huge_margins_do_not_make_a_jump_and_the_reason_counts_them() -> None:
+    rng = np.random.default_rng(0)
+    margins = planted_margins(
+        Plant(family="constant", start=0.0), questions=300, seeds=1, spread=1.0, tails=30.0, rng=rng
+    )
+    margins[0, 4:, :6] += 200.0
+    phase = locate_margin(VOLUMES, margins, rng=rng)
+    assert not phase.found
+    assert "Of 2400 margins, 24 far out were drawn in." in phase.reason
+
+
+@pytest.mark.parametrize(
+    ("margins", "message"),
+    [
+        (np.full((2, 4), np.inf), "locate_margin: margins: got inf; allowed: finite values"),
+        (np.array([[0.0, np.nan], [1.0, np.nan]]), "locate_margin: question 1"),
+    ],
+)
+def test_wrong_margins_are_refused(margins: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        locate_margin((8, 16), margins, rng=np.random.default_rng(0))
+
+
+def phase_at(low: float, midpoint: float, high: float) -> CriticalPhase:
+    return CriticalPhase(found=True, reason="", midpoint=midpoint, midpoint_interval=(low, high), gain=0.25)
+
+
+NO_PHASE = CriticalPhase(found=False, reason="Flat.")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "margin", "sentence"),
+    [
+        (NO_PHASE, NO_PHASE, "Neither accuracy nor the margin jumps."),
+        (
+            phase_at(50, 60, 70),
+            NO_PHASE,
+            "Accuracy jumps at 60 examples but the margin does not: the jump may be an artefact",
+        ),
+        (NO_PHASE, phase_at(50, 60, 70), "The margin jumps at 60 examples, by 0.25 nats, but accuracy does not."),
+        (phase_at(50, 60, 70), phase_at(65, 80, 90), "Both jump, and at the same place as far as can be told"),
+        (phase_at(50, 60, 70), phase_at(75, 80, 90), "Both jump, but not together: accuracy at 60 [50, 70] examples"),
+    ],
+)
+def test_agreement_is_one_plain_sentence(accuracy: CriticalPhase, margin: CriticalPhase, sentence: str) -> None:
+    said = agreement(accuracy, margin)
+    assert said.startswith(sentence)
+    assert said.endswith(".") and ". " not in said.replace("arXiv 2304.15004", "")
+
+
+def test_accuracy_that_jumps_because_margins_cross_zero_together_is_called_a_possible_artefact() -> None:
+    """Every question's margin rises steadily by one nat per doubling, and nearly all cross 0 at about 128 examples."""
+    rng = np.random.default_rng(1)
+    steps = np.arange(-4.0, 4.0)[:, None]
+    margins = steps + 0.3 * rng.standard_normal(400) + 0.3 * rng.standard_normal((8, 400))
+    accuracy = locate(VOLUMES, (margins > 0).astype(float), rng=rng)
+    margin = locate_margin(VOLUMES, margins, rng=rng)
+    assert accuracy.found and not margin.found
+    assert "artefact" in agreement(accuracy, margin)
+
+
+def test_runs_that_differ_widen_the_intervals() -> None:
+    together, apart = (
+        located(Plant(gain=0.35, seed_spread=spread), seed=3, seeds=4, questions=500) for spread in (0.0, 0.6)
+    )
+    assert together.found and apart.found
+    assert doublings(*ends(apart, "midpoint")[::-1]) > 1.5 * doublings(*ends(together, "midpoint")[::-1])
 
 
 def test_checkpoint_covariance_is_that_of_the_means() -> None:

@@ -71,6 +71,31 @@ def test_a_volume_one_seed_lacks_is_missing_there_and_seeds_are_in_order() -> No
     assert [(p.seeds, p.accuracy) for p in points] == [(2, 0.25), (2, 0.5), (1, 1.0)]
 
 
+def test_a_baseline_is_a_curve_of_its_own_head_from_the_base_on() -> None:
+    seed = curves.SeedTables(base=BASE, positive={8: RIGHT}, others={"dpo": {8: WRONG, 16: RIGHT}, "kto": {}})
+    assert seed.baselines == ("dpo",)
+    dpo = curves.learning_curve("dpo", "acc", {0: seed})
+    assert dpo.volumes.tolist() == [0, 8, 16]
+    assert dpo.outcomes[0].tolist() == [[0.0, 0.5], [0.0, 0.0], [1.0, 1.0]]
+    assert curves.learning_curve("kto", "acc", {0: seed}).volumes.tolist() == [0]
+    assert curves.learning_curve("npo", "acc", {0: seed}).volumes.tolist() == [0]
+
+
+def test_what_stands_for_a_head_at_a_volume() -> None:
+    seed = curves.SeedTables(base=BASE, positive={8: RIGHT, 0: WRONG}, others={"dpo": {8: WRONG}})
+    found = {(head, n): seed.at(head, n) for head in ("base", "positive", "dpo", "orpo") for n in (0, 8, 16)}
+    tables = {"base": (BASE, BASE, BASE), "positive": (BASE, RIGHT, None), "dpo": (BASE, WRONG, None),
+              "orpo": (BASE, None, None)}  # fmt: skip
+    for head, expected in tables.items():
+        assert tuple(found[head, n] for n in (0, 8, 16)) == expected
+
+
+def test_tables_of_other_heads_must_be_of_the_same_questions() -> None:
+    stranger = table([[("correct", -2.0), ("far", -1.0)]], head="another")
+    with pytest.raises(InputError, match="another"):
+        curves.learning_curve("sft", "acc", {0: curves.SeedTables(base=BASE, others={"dpo": {8: stranger}})})
+
+
 def test_wrong_input_is_refused() -> None:
     with pytest.raises(InputError, match="at least one seed"):
         curves.learning_curve("likra", "acc", {})

@@ -60,3 +60,31 @@ def test_diminishing_returns_diminish() -> None:
     slopes = np.diff(rises, axis=1)
     assert np.all(slopes >= 0.0)
     assert np.all(np.diff(slopes, axis=1) <= 1e-12 * np.abs(rises).max(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (0.0, 0.1), (0.0, np.inf), fits.ANY_GAIN])
+def test_the_fast_fit_equals_the_smallest_of_all_misfits(limits: tuple[float, float]) -> None:
+    rng = np.random.default_rng(2)
+    curves = rng.random((90, len(VOLUMES))) * 0.5 + 0.2 * np.arange(len(VOLUMES)) * rng.standard_normal((90, 1))
+    projections = fits.project(fits.logistic_shapes(VOLUMES), some_covariance(rng), limits)
+    found, every = fits.fit(curves, projections), fits.misfits(curves, projections)
+    np.testing.assert_allclose(found.misfit, every.min(axis=1), atol=1e-9)
+    np.testing.assert_allclose(every[np.arange(90), found.shape], every.min(axis=1), atol=1e-9)
+    assert np.all((found.gain >= limits[0]) & (found.gain <= limits[1]))
+
+
+def test_fitted_curves_leave_the_misfit_that_was_found() -> None:
+    rng = np.random.default_rng(3)
+    shapes, covariance = fits.diminishing_shapes(VOLUMES), some_covariance(rng)
+    projections = fits.project(shapes, covariance, fits.ANY_GAIN)
+    curves = rng.random((5, len(VOLUMES)))
+    residuals = curves - fits.fitted_curves(curves, projections, shapes)
+    left = np.einsum("bv,vw,bw->b", residuals, np.linalg.inv(covariance), residuals)
+    np.testing.assert_allclose(left, fits.fit(curves, projections).misfit, rtol=1e-6)
+
+
+def test_exponential_saturation_is_among_diminishing_returns() -> None:
+    curve = 0.3 + 0.2 * -np.expm1(-VOLUMES / 64.0)
+    covariance = 0.0004 * np.eye(len(VOLUMES))
+    misfit = fits.fit(curve[None], fits.project(fits.diminishing_shapes(VOLUMES), covariance, fits.ANY_GAIN)).misfit
+    assert misfit[0] < 0.01

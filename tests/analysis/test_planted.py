@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from likra_ray.analysis.planted import FAMILIES, NULL_FAMILIES, Family, Plant, planted_curve, planted_mean
+from likra_ray.analysis.planted import (
+    FAMILIES,
+    NULL_FAMILIES,
+    Family,
+    Plant,
+    planted_curve,
+    planted_margins,
+    planted_mean,
+)
 from likra_ray.errors import InputError
 
 
@@ -51,3 +59,25 @@ def test_impossible_plants_are_refused() -> None:
         planted_curve(Plant(start=0.9, gain=0.3), questions=10, seeds=1, rng=rng)
     with pytest.raises(InputError, match="shared"):
         planted_curve(Plant(shared=0.8, run=0.4), questions=10, seeds=1, rng=rng)
+
+
+def test_drift_is_after_the_midpoint_and_levels_differ_between_runs() -> None:
+    plant = Plant(drift=-0.1)
+    drifted, still = planted_mean(plant), planted_mean(Plant())
+    assert np.all(drifted[:4] == still[:4])  # up to 64 of a midpoint at 100
+    assert drifted[-1] - still[-1] == pytest.approx(-0.1)
+    outcomes = planted_curve(Plant(level_spread=0.1), questions=4000, seeds=4, rng=np.random.default_rng(1))
+    heights = outcomes.mean(axis=2)
+    assert heights.mean(axis=1).std(ddof=1) > 0.04
+    np.testing.assert_allclose(
+        heights - heights.mean(axis=1, keepdims=True), still - still.mean() + 0 * heights, atol=0.05
+    )
+
+
+def test_margins_have_the_planted_mean_and_heavy_tails() -> None:
+    plant = Plant(start=-2.0, gain=3.0, tied_at_zero=0.0)
+    margins = planted_margins(plant, questions=40_000, seeds=2, spread=2.0, tails=3.0, rng=np.random.default_rng(2))
+    assert np.all(margins[:, 0] == 0.0)
+    np.testing.assert_allclose(np.median(margins, axis=(0, 2))[1:], planted_mean(plant)[1:], atol=0.05)
+    far = np.abs(margins[:, 1] - np.median(margins[:, 1])) > 5.0 * 2.0
+    assert 0.0005 < far.mean() < 0.02  # of a Gaussian: one in two million

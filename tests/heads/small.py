@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from likra_ray.heads import base as bases
-from likra_ray.heads.orders import EvaluationOrder, HeadOrder, Manner, Role
+from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Manner, Role
 from likra_ray.heads.produce import Producer
 from likra_ray.heads.store import HeadStore
 from likra_ray.records import Kind, Option, Question
@@ -16,6 +16,9 @@ from likra_ray.storage import Storage
 BATCH = 4
 LEARNING_RATE = 1e-2
 """High, so that 32 examples move the adapters by far more than the tolerances below."""
+
+BETA = 0.3
+"""Of the baselines: neither trl's default nor 1, so that one left out would show."""
 
 ENGINES_AGREE = 5e-6
 """Largest difference between adapters of two engines after 32 examples at LEARNING_RATE (measured: 7e-7)."""
@@ -84,6 +87,22 @@ def order(role: Role, *volumes: int, learning_rate: float = LEARNING_RATE) -> He
     )
 
 
+def baseline(role: Role, *volumes: int, count: int = 70, learning_rate: float = LEARNING_RATE) -> HeadOrder:
+    """A baseline's order: the negative curriculum's prompts and answers, each with a correct answer before it."""
+    wrong = pairs("negative", count)
+    return HeadOrder(
+        key=f"{role}-small",
+        fields={"role": role},
+        role=role,
+        pairs=tuple((prompt, f"right {'ja ' * (i % 4)}{i}") for i, (prompt, _) in enumerate(wrong)),
+        volumes=volumes,
+        learning_rate=learning_rate,
+        wrong=tuple(answer for _, answer in wrong),
+        beta=BETA,
+        base_key="base-small",
+    )
+
+
 def evaluation() -> EvaluationOrder:
     return EvaluationOrder(key="evaluation-small", questions=lopsided(), shots=shots()[:1])
 
@@ -94,8 +113,9 @@ def fresh() -> bases.LoadedBase:
 
 
 def producer(root: str | Path, *, seed: int = 0, **changes: Any) -> Producer:
-    """A producer on a fresh base, with its store below `root`; changes: fields of MANNER."""
-    return Producer(fresh(), HeadStore(Storage(str(root))), replace(MANNER, **changes), seed=seed)
+    """A producer on a fresh base, with its store below `root`; changes: roles, or fields of MANNER."""
+    roles = changes.pop("roles", ROLES)
+    return Producer(fresh(), HeadStore(Storage(str(root))), replace(MANNER, **changes), seed=seed, roles=roles)
 
 
 def ignore(_: object) -> None:

@@ -76,8 +76,17 @@ def test_going_on_from_a_stored_volume_is_the_undisturbed_run(
     store = store_of(tmp_path)
     for volume in VOLUMES:
         assert equal(store.load(key, volume), undisturbed.load(key, volume)), volume
-    assert equal(store.load_optimizer(key, 32), undisturbed.load_optimizer(key, 32))
-    assert store.load_optimizer(key, 8) is None, "only the last state is kept"
+    for volume in VOLUMES[1:]:
+        assert equal(store.load_optimizer(key, volume), undisturbed.load_optimizer(key, volume)), volume
+
+
+def test_finer_volumes_go_on_from_the_ones_before_them(undisturbed: HeadStore, tmp_path: Path) -> None:
+    """What a refinement asks for: nothing between stored volumes is trained twice."""
+    make(tmp_path, order("negative", 0, 8, 24))
+    made = make(tmp_path, order("negative", 0, 4, 8, 16, 24, 28, 32))
+    assert made.done.trained == {"negative-small": 4 + 8 + 8}
+    for volume in VOLUMES:
+        assert equal(made.store.load("negative-small", volume), undisturbed.load("negative-small", volume))
 
 
 def test_a_head_does_not_depend_on_the_one_made_before_it(undisturbed: HeadStore, tmp_path: Path) -> None:
@@ -146,7 +155,7 @@ def test_a_volume_between_stored_ones_is_made_alone(undisturbed: HeadStore, tmp_
     assert equal(store.load_optimizer(key, 32), state)
     assert equal(state, undisturbed.load_optimizer(key, 32))
     assert made.done.scored == {key: 1}
-    assert made.done.trained == {key: 16}, "no further than the missing volume"
+    assert made.done.trained == {key: 8}, "from the volume before to the missing one and no further"
 
 
 def modified(root: Path, key: str, volume: int) -> list[int]:

@@ -120,16 +120,13 @@ def test_damage_is_named_by_its_place(store: HeadStore, damage: str) -> None:
     assert store.load("head", 8).keys() == TENSORS.keys()
 
 
-def test_only_the_largest_state_is_kept(store: HeadStore) -> None:
-    for volume in (8, 16, 9):
+def test_every_volume_keeps_its_state(store: HeadStore) -> None:
+    for volume in (8, 16, 9, 100):
         store.save_optimizer("head", volume, {"m/exp_avg": torch.full((2,), float(volume))})
-    assert store.load_optimizer("head", 8) is None
-    for volume in (9, 16):  # a smaller one made later takes nothing away
+    for volume in (8, 9, 16, 100):
         found = store.load_optimizer("head", volume)
         assert found is not None and found["m/exp_avg"].tolist() == [volume, volume]
-    store.save_optimizer("head", 100, {"m/exp_avg": torch.zeros(2)})
-    names = [path.name for path in Path(store.storage.path("heads/head")).glob("optimizer-*")]
-    assert len(names) == 1 and names[0].startswith("optimizer-100-")
+    assert store.load_optimizer("head", 10) is None
     assert store.load_optimizer("nobody", 8) is None
 
 
@@ -146,33 +143,43 @@ def test_a_state_written_twice_stays_whole(store: HeadStore) -> None:
     store.save_optimizer("head", 8, {"m/exp_avg": torch.zeros(2)})
     found = store.load_optimizer("head", 8)
     assert found is not None and found["m/exp_avg"].tolist() == [0, 0], "the last one written"
+    assert len(list(Path(store.storage.path("heads/head")).glob("optimizer-*"))) == 1
 
 
 @pytest.mark.parametrize(
-    ("stored", "states", "asked", "start"),
+    ("stored", "states", "asked", "stretches"),
     [
-        ((), (), (0, 8, 16), 0),
-        ((0, 8, 16), (16,), (0, 8, 16), None),
-        ((0, 8, 16), (16,), (0, 8), None),
-        ((0, 8, 16), (16,), (0, 8, 16, 32), 16),
-        ((0, 8), (), (0, 8, 16), 0),
-        ((0, 8, 32), (32,), (0, 8, 16, 32), 0),
-        ((0, 8, 32), (8, 32), (0, 8, 16, 32), 8),
-        ((0, 8, 32), (8, 32), (0, 64), 32),
-        ((0, 16), (8, 16), (0, 12), 0),
-        ((8, 16), (16,), (0, 8, 16), 0),
-        ((0, 16), (16, 32), (0, 16, 32, 64), 16),
+        ((), (), (0, 8, 16), [(0, 16)]),
+        ((0, 8, 16), (8, 16), (0, 8, 16), []),
+        ((0, 8, 16), (8, 16), (0, 8), []),
+        ((0, 8, 16), (8, 16), (0, 8, 16, 32), [(16, 32)]),
+        ((0, 8, 16), (16,), (0, 8, 16, 32), [(16, 32)]),
+        ((0, 8), (), (0, 8, 16), [(0, 16)]),
+        ((0, 8, 32), (32,), (0, 8, 16, 32), [(0, 16)]),
+        ((0, 8, 32), (8, 32), (0, 8, 16, 32), [(8, 16)]),
+        ((0, 8, 32), (8, 32), (0, 64), [(32, 64)]),
+        ((0, 16), (8, 16), (0, 12), [(0, 12)]),
+        ((8, 16), (8, 16), (0, 8, 16), [(0, 0)]),
+        ((0, 16), (16, 32), (0, 16, 32, 64), [(16, 64)]),
+        ((0, 32, 64, 128), (32, 64, 128), (0, 40, 48, 64, 96, 128), [(32, 48), (64, 96)]),
+        ((0, 32, 64, 128), (32, 64, 128), (0, 16, 48, 160), [(0, 16), (32, 48), (128, 160)]),
+        ((0, 32, 64), (), (0, 16, 48, 96), [(0, 96)]),
     ],
 )
 def test_where_to_go_on_from(
-    store: HeadStore, stored: tuple[int, ...], states: tuple[int, ...], asked: tuple[int, ...], start: int | None
+    store: HeadStore,
+    stored: tuple[int, ...],
+    states: tuple[int, ...],
+    asked: tuple[int, ...],
+    stretches: list[tuple[int, int]],
 ) -> None:
-    """From a finished volume with its state, at or below the first one missing; from 0 without one."""
+    """From a finished volume with its state to the last one missing before the next such; from 0 without one."""
     for volume in stored:
         store.save("head", volume, TENSORS, b"{}")
-    for volume in sorted(states, reverse=True):  # the other way round the smaller would be dropped
+    for volume in states:
         store.save_optimizer("head", volume, {"m/exp_avg": torch.ones(1)})
-    assert store.resume_point("head", asked) == start
+    assert store.stretches("head", asked) == stretches
+    assert store.resume_point("head", asked) == (stretches[0][0] if stretches else None)
 
 
 def test_a_table_comes_back_bit_for_bit(store: HeadStore) -> None:

@@ -13,7 +13,7 @@ from small import BATCH, LEARNING_RATE, MANNER, fresh, pairs
 from likra_ray.heads import adapters
 from likra_ray.heads.engines import BETAS, EPSILON, MOMENTS, PlainEngine
 from likra_ray.heads.tokens import Encoded, encode
-from likra_ray.heads.training import Batches, Diverged, Step, train
+from likra_ray.heads.training import Batches, Diverged, Step, one_answer, train
 
 
 class Run:
@@ -32,7 +32,7 @@ class Run:
     def train(self, *volumes: int, start: int = 0, accumulation: int = 1) -> int:
         return train(
             self.engine,
-            self.examples,
+            one_answer(self.examples),
             start=start,
             volumes=volumes,
             batches=Batches(BATCH, accumulation),

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from small import evaluation, fresh, ignore, lopsided, order, producer, shots
+from small import baseline, evaluation, fresh, ignore, lopsided, order, producer, shots
 
 from likra_ray.heads import adapters
+from likra_ray.heads.orders import Role
 from likra_ray.heads.scoring import score
 from likra_ray.heads.training import Diverged
 from likra_ray.records import ScoreTable
 
+PAIRED: tuple[Role, ...] = ("dpo", "kto")
 STAGES: dict[str, int | None] = {"plain": None, "zero0": 0, "zero2": 2, "zero3": 3}
 
 
@@ -32,6 +34,14 @@ def both_heads(root: Path, stage: int | None) -> None:
     made.base_table("base-small", evaluation())
     assert made.done.trained == {"positive-small": 32, "negative-small": 32}
     assert made.done.scored == {"positive-small": 2, "negative-small": 2, "base-small": 1}
+
+
+def baselines(root: Path, stage: int | None) -> None:
+    """Pairs: one objective with a reference, and the one that also runs forward on mismatched pairs in every step."""
+    made = producer(root, zero_stage=stage, accumulation=2, roles=PAIRED)
+    for role in PAIRED:
+        made.head(baseline(role, 0, 16), evaluation(), ignore)
+    assert made.done.trained == {f"{role}-small": 16 for role in PAIRED}
 
 
 def relay(root: Path, *stages: int | None, accumulation: int = 1) -> None:
@@ -73,6 +83,7 @@ def main(root: Path) -> None:
     dist.init_process_group("gloo")
     for name, stage in STAGES.items():
         both_heads(root / name, stage)
+        baselines(root / name, stage)
     relay(root / "relay", None, 0, 2, 3)
     relay(root / "relay-back", 3, 1)
     relay(root / "half-way", 2, 2, accumulation=2)  # test_engines.py goes on from its 16 examples

@@ -1,0 +1,51 @@
+"""Takes a located phase and the volumes measured, returns the volumes to measure next, or why none.
+
+Design section 4: measure inside the phase until its midpoint is known to a quarter of a doubling.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from likra_ray.records import CriticalPhase
+
+NARROW_ENOUGH = 0.25
+"""Doublings the midpoint's 95 % interval may span: design section 4."""
+
+
+class Finer(NamedTuple):
+    """What a round of refinement measures."""
+
+    volumes: tuple[int, ...]
+    """Examples, increasing, none of them measured before; empty where there is nothing to do."""
+    reason: str
+    """Why there is nothing to do; empty where there is."""
+
+
+def finer_volumes(phase: CriticalPhase, measured: Sequence[int], *, batch_size: int) -> Finer:
+    """One volume into every gap between measured volumes that the phase, or its midpoint's interval, meets.
+
+    A gap is halved on the log axis and rounded to a multiple of batch_size; the gap from 0 has no middle there and is
+    halved in examples. measured: increasing, with 0. A narrow interval counts only where a measured volume lies inside
+    the phase: a jump between two volumes is placed by the logistic's shape, not by what was seen.
+    """
+    if not phase.found or phase.onset is None or phase.end is None or phase.midpoint_interval is None:
+        return Finer((), "no critical phase was located")
+    low, high = phase.midpoint_interval
+    seen_inside = any(phase.onset < volume < phase.end for volume in measured)
+    if seen_inside and math.log2(high / low) <= NARROW_ENOUGH:
+        return Finer((), f"the midpoint is known to {math.log2(high / low):.2f} doublings")
+    start, end = min(phase.onset, low), max(phase.end, high)
+    found = []
+    for before, after in zip(measured, measured[1:], strict=False):
+        if after <= start or before >= end:
+            continue
+        middle = math.sqrt(before * after) if before else after / 2
+        volume = batch_size * round(middle / batch_size)
+        if before < volume < after:
+            found.append(volume)
+    if not found:
+        return Finer((), f"inside the phase the volumes are as fine as batches of {batch_size} allow")
+    return Finer(tuple(found), "")

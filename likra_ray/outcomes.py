@@ -1,0 +1,159 @@
+"""Takes a sweep's results and its score tables, returns all that it found and the files of its report.
+
+Reads the output folder and the Optuna study, writes the report alone; no Ray, no MLflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from likra_ray import results, study
+from likra_ray.analysis import findings
+from likra_ray.analysis.findings import Finding
+from likra_ray.analysis.sweep_findings import LeftOut, SweepFindings, questions_left_out, sweep_findings
+from likra_ray.material import Material
+from likra_ray.records import TrialResult
+from likra_ray.reporting.page import Setting, SweepFacts
+from likra_ray.settings import resolved
+from likra_ray.spec import SweepSpec
+from likra_ray.storage import Storage
+
+
+def found(
+    storage: Storage,
+    sweep: SweepSpec,
+    material: Material,
+    ended: Sequence[TrialResult],
+    *,
+    made: Sequence[Finding],
+    study_url: str,
+) -> SweepFindings | None:
+    """All that a sweep's trials say; None where none ended well.
+
+    made: the finding of every configuration, in the order of findings.configurations(ended).
+    """
+    grouped = findings.configurations(ended)
+    if not grouped:
+        return None
+    configurations = [results.configuration(storage, list(by_seed.values())) for _, by_seed in grouped]
+    keys = sorted(key for one in configurations for key in one.trials)
+    return sweep_findings(
+        configurations,
+        rng=np.random.default_rng([int(key, 16) for key in keys]),
+        importances=study.importances(sweep, study_url),
+        left_out=[*questions_left_out(material.left_out), *trials_left_out(ended)],
+        found=made,
+    )
+
+
+def trials_left_out(ended: Sequence[TrialResult]) -> list[LeftOut]:
+    """Trials that no finding rests on: failed ones, by reason, and those a longer trial passed through."""
+    reasons: dict[str, int] = {}
+    for result in ended:
+        if result.status == "failed":
+            reason = f"failed: {result.reason or 'no reason given'}"
+            reasons[reason] = reasons.get(reason, 0) + 1
+    kept = {one.key for _, by_seed in findings.configurations(ended) for one in by_seed.values()}
+    passed = sum(result.status == "done" and result.key not in kept for result in ended)
+    if passed:
+        reasons["a longer trial of the same configuration and seed passed through all their volumes"] = passed
+    return [LeftOut(what="trials", count=count, reason=reason) for reason, count in reasons.items()]
+
+
+def facts(
+    sweep: SweepSpec,
+    material: Material,
+    ended: Sequence[TrialResult],
+    *,
+    record: Mapping[str, Any],
+    refinement: Sequence[str],
+) -> SweepFacts:
+    """What a report says besides the findings. record: sweep.json."""
+    return SweepFacts(
+        name=sweep.name,
+        status=record["status"],
+        began=record.get("began", ""),
+        ended=record.get("ended", ""),
+        base=sweep.base,
+        train=len(material.train),
+        evaluate=len(material.evaluate),
+        shots=len(material.shots),
+        objective={str(metric): str(mode) for metric, mode in sweep.objective.items()},
+        results=tuple(ended),
+        settings=settings(sweep),
+        provenance=record.get("provenance", {}),
+        left_out=material.left_out,
+        refinement=tuple(refinement),
+    )
+
+
+def settings(sweep: SweepSpec) -> tuple[Setting, ...]:
+    """Every value of a spec, and whether it is the default, another one that was given, or searched."""
+    given = _fields(sweep.model_dump(mode="json", exclude_defaults=True))
+    rows = []
+    for field, value in resolved(sweep).items():
+        searched = field.startswith("trial.") and field.removeprefix("trial.") in sweep.search
+        own = any(field == other or field.startswith(f"{other}.") for other in given)
+        rows.append(Setting(field, value, "searched" if searched else "given" if own else "default"))
+    return tuple(rows)
+
+
+def _fields(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of all that is not itself a non-empty mapping."""
+    names: list[str] = []
+    for key, value in tree.items():
+        names += _fields(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [f"{prefix}{key}"]
+    return names
+
+
+def trial_files(storage: Storage, result: TrialResult, finding: Finding) -> dict[str, bytes]:
+    """Score tables and learning curves of a trial that ended well, by path below its run in MLflow."""
+    from likra_ray.reporting import figures
+
+    tables = results.tables(storage, result)
+    files = {"scores/base.arrow": tables.base.to_arrow()}
+    for head, by_volume in {"positive": tables.positive, "negative": tables.negative, **tables.others}.items():
+        files |= {f"scores/{head}/{volume}.arrow": table.to_arrow() for volume, table in by_volume.items()}
+    return files | {"learning_curves.png": figures.learning_curves(finding, title=result.name)}
+
+
+def at_a_glance(what: SweepFindings | None, ended: Sequence[TrialResult]) -> tuple[dict[str, float], dict[str, str]]:
+    """Metrics and tags of a sweep's run in MLflow: its trials, its verdicts, the headline's height and phases."""
+    done = sum(result.status == "done" for result in ended)
+    metrics: dict[str, float] = {"trials_done": done, "trials_failed": len(ended) - done}
+    tags = {}
+    if what is not None:
+        best = what.findings[what.headline]
+        tags = {"headline": best.name} | {f"verdict/{one.subject}": one.sentence for one in what.verdicts}
+        metrics["best/likra/accuracy"] = best.curves["likra"][-1].accuracy
+        for arm, phase in best.phase.items():
+            tags[f"phase/{arm}"] = phase.reason
+            if phase.found and phase.midpoint is not None:
+                metrics[f"phase/{arm}/midpoint"] = phase.midpoint
+    return metrics, tags
+
+
+def phases(made: Sequence[Finding]) -> dict[str, dict[str, Any]]:
+    """Every critical phase by configuration, then arm, as JSON has it."""
+    return {finding.name: {arm: asdict(phase) for arm, phase in finding.phase.items()} for finding in made}
+
+
+def write(storage: Storage, folder: str, files: Mapping[str, bytes]) -> None:
+    """Write a report's files; pictures and data that only an older report had are removed."""
+    for part in ("figures", "data"):
+        for name in storage.names(f"{folder}/{part}"):
+            if f"{part}/{name}" not in files:
+                storage.remove(f"{folder}/{part}/{name}")
+    for name, data in files.items():
+        storage.write(f"{folder}/{name}", data)
+
+
+def report_files(what: SweepFindings | None, about: SweepFacts) -> dict[str, bytes]:
+    """report.html, figures/*.png and data/*.csv, by path below the sweep's folder."""
+    from likra_ray.reporting.report import report
+
+    return report(what, about)

@@ -1,0 +1,38 @@
+"""The report of a sweep, made again from what lies in its folder: no Ray, no model, nothing is trained.
+
+python -m likra_ray.report quickstart                       results/quickstart/report.html
+python -m likra_ray.report quickstart --output s3://B/likra
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from likra_ray import console, ledger
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    sweep: Annotated[str, typer.Argument(help="Name of the sweep: its folder below the output.")],
+    output: Annotated[str, typer.Option(help="Folder or URI the sweep was written to.")] = console.OUTPUT,
+) -> None:
+    """Write report.html, figures/ and data/ of a sweep into its folder, and print its five verdicts."""
+    screen = console.screen()
+    with console.exit_codes("the same command again"):
+        book = ledger.load_sweep(sweep, output)
+        files = book.write_report()
+        found = book.sweep_findings()
+        for verdict in found.verdicts if found is not None else ():
+            screen.print(f"{verdict.subject}: {verdict.sentence}", highlight=False, markup=False, soft_wrap=True)
+        if found is None:
+            screen.print("No trial ended well, so there is no finding; the report says what failed.")
+        folder = f"{book.storage.root}/{book.sweep.name}"
+        screen.print(f"report: {folder}/report.html and {len(files) - 1} files beside it", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    console.run(app)

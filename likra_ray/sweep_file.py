@@ -1,0 +1,52 @@
+"""sweep.json: what it holds at first, how it is read, in what two sweeps of one name differ; where the study lies."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from likra_ray.spec import SweepSpec
+from likra_ray.storage import Storage, cache_folder
+
+MAY_CHANGE = ("budget",)
+"""Fields of a sweep that --resume may change."""
+
+
+def fresh(spec: dict[str, Any], material: str, *, began: str) -> dict[str, Any]:
+    """Of a sweep that has not run. spec: as JSON; material: name of its questions' file; began: ISO time."""
+    return {"spec": spec, "material": material, "began": began, "status": "new", "trials": [],
+            "refined": [], "refinements": []}  # fmt: skip
+
+
+def read(storage: Storage, name: str) -> dict[str, Any]:
+    """A sweep.json; fields that came later than it have their defaults."""
+    record: dict[str, Any] = {"refined": [], "refinements": [], **json.loads(storage.read(name))}
+    with contextlib.suppress(ValidationError):  # a spec of another version: it differs, and is shown as it stands
+        record["spec"] = SweepSpec.model_validate(record["spec"]).model_dump(mode="json")
+    return record
+
+
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """The first field in which two specs differ, of those that may not, and what stands there."""
+    for field in here:
+        if field not in MAY_CHANGE and there.get(field) != here[field]:
+            if isinstance(here[field], dict) and isinstance(there.get(field), dict):
+                inner = next(key for key in here[field] | there[field] if here[field].get(key) != there[field].get(key))
+                return f"{field}.{inner}", there[field].get(inner)
+            return field, there.get(field)
+    return None
+
+
+def study_url(storage: Storage, sweep: str) -> str:
+    """SQLAlchemy URL of the Optuna study: in the sweep's folder, or in the driver's cache where that is remote."""
+    if storage.is_local:
+        return f"sqlite:///{storage.path(f'{sweep}/optuna.db')}"
+    place = hashlib.sha256(f"{storage.root}/{sweep}".encode()).hexdigest()[:16]
+    folder = cache_folder() / "studies"
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder / place}.db"
