@@ -262,7 +262,7 @@ class Ledger:
         )
 
     def _refinement_in_words(self) -> list[str]:
-        from likra_ray.refine import in_words
+        from likra_ray.analysis.refinement import in_words
 
         ended = self._record.get("refinement_ended")
         return [*map(in_words, self.refinements), *([f"ended, {ended}"] if ended else [])]

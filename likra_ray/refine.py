@@ -6,7 +6,6 @@ its heads have the same keys, so they go on from what the store keeps and only w
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -95,17 +94,3 @@ def _record(step: Round, mine: Sequence[TrialResult], after: Finding | None, sec
         "midpoint_interval_after": phase.midpoint_interval if phase is not None else None,
         "reason_after": phase.reason if phase is not None else None,
     }
-
-
-def in_words(record: Mapping[str, Any]) -> str:
-    """One round in a sentence: what it measured, what it cost, how far it narrowed the midpoint."""
-    volumes = " ".join(map(str, record["added_volumes"]))
-    cost = f"{len(record['trials'])} trials, {record['examples_trained']} examples, {record['seconds']:.0f} s"
-    after = record["midpoint_interval_after"]
-    now = f"{_doublings(after):.2f}" if after else "no phase any more"
-    before = _doublings(record["midpoint_interval_before"])
-    return f"{record['arm']} at {volumes} ({cost}): midpoint's interval {before:.2f} to {now} doublings"
-
-
-def _doublings(interval: Sequence[float]) -> float:
-    return math.log2(interval[1] / interval[0])

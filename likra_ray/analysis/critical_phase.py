@@ -42,9 +42,6 @@ PLAUSIBLE_SHIFT = 0.5
 """Doublings: largest standard deviation between runs believed, unless seen, of onset, midpoint and end."""
 PLAUSIBLE_GAIN = 0.25
 """The same of the gain, as a share of it."""
-ACCURACY_GAIN = (0.0, 1.0)
-"""A critical phase is a rise, and accuracy cannot rise by more than 1."""
-MARGIN_GAIN = (0.0, np.inf)
 
 
 class Located(NamedTuple):
@@ -74,7 +71,7 @@ def locate(volumes: Sequence[int] | np.ndarray, correct: np.ndarray, *, rng: np.
     """
     checked = checked_volumes(volumes, where="locate")
     outcomes = checked_values(correct, checked, where="locate", field="correct", unit=True)
-    return _located_phase(checked, outcomes, ACCURACY_GAIN, rng)
+    return _located_phase(checked, outcomes, rng, most=1.0)
 
 
 def locate_margin(
@@ -90,7 +87,7 @@ def locate_margin(
     checked = checked_volumes(volumes, where="locate_margin")
     given = checked_values(margins, checked, where="locate_margin", field="margins", unit=False)
     kept = _drawn_in(given)
-    phase = _located_phase(checked, kept, MARGIN_GAIN, rng)
+    phase = _located_phase(checked, kept, rng, most=np.inf)
     moved = np.count_nonzero(~np.isnan(given) & (kept != given))
     share = f" Of {np.count_nonzero(~np.isnan(given))} margins, {moved} far out were drawn in." if moved else ""
     return CriticalPhase(**{**vars(phase), "reason": phase.reason + share})
@@ -125,10 +122,8 @@ def _apart(first: tuple[float, float] | None, second: tuple[float, float] | None
     return first is not None and second is not None and (first[1] < second[0] or second[1] < first[0])
 
 
-def _located_phase(
-    volumes: np.ndarray, values: np.ndarray, limits: tuple[float, float], rng: np.random.Generator
-) -> CriticalPhase:
-    """The phase of (S, V, Q) checked values whose gain lies within the limits."""
+def _located_phase(volumes: np.ndarray, values: np.ndarray, rng: np.random.Generator, *, most: float) -> CriticalPhase:
+    """The phase of (S, V, Q) checked values; `most`: the largest gain there can be."""
     measured_volumes = len(volumes)
     volumes, values = _after_a_dip(volumes, values)
     seeds, volume_count, questions = values.shape
@@ -149,12 +144,12 @@ def _located_phase(
     curve = means(values)
     covariance = checkpoint_covariance(values)
     shapes = fits.logistic_shapes(volumes)
-    logistic = fits.project(shapes, covariance, limits)
-    best = _located(fits.fit(curve[None], logistic), shapes)
+    logistic = fits.project(shapes, covariance, upward=True)
+    best = _located(fits.fit(curve[None], logistic), shapes, most)
     stories = chances(volumes, curve, covariance, logistic, dipped=volume_count < measured_volumes, rng=rng)
     curves = resampled_means(values, draw(questions=questions, resamples=REFITS, rng=rng))
     curves = curves[~np.isnan(curves).any(axis=1)]
-    ends = _intervals(best, _located(fits.fit(curves, logistic), shapes), curves, values)
+    ends = _intervals(best, _located(fits.fit(curves, logistic), shapes, most), curves, values)
     failed = _failed_gate(stories, best, ends, volumes)
     if failed:
         return refused(failed)
@@ -217,9 +212,9 @@ def checkpoint_covariance(values: np.ndarray) -> np.ndarray:
     return np.asarray(covariance)
 
 
-def _located(found: fits.Fits, shapes: fits.Shapes) -> Located:
+def _located(found: fits.Fits, shapes: fits.Shapes, most: float) -> Located:
     midpoint, half = shapes.midpoints[found.shape], 0.5 * shapes.widths[found.shape]
-    return Located(midpoint - half, midpoint, midpoint + half, found.gain)
+    return Located(midpoint - half, midpoint, midpoint + half, np.minimum(found.gain, most))
 
 
 def _failed_gate(stories: Chances, best: Located, ends: Located, volumes: np.ndarray) -> str:

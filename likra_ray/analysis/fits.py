@@ -37,8 +37,6 @@ FALLS = (0.0, 0.5, 1.0)
 """Slopes before the turn of `recovery`, as shares of the one after it."""
 TURNS_PER_SPACING = 4
 """Grid steps of its turn to the median spacing of the volumes in log2 n."""
-ANY_GAIN = (-np.inf, np.inf)
-"""Limits of a gain that has none."""
 
 
 class Shapes(NamedTuple):
@@ -63,8 +61,8 @@ class Projections(NamedTuple):
     """(V, G) unit vectors: whitened rises less their part along `level`; zero where nothing is left."""
     lengths: np.ndarray
     """(G,) length of the rises before they became unit vectors: explained amplitude per unit of gain."""
-    limits: tuple[float, float]
-    """Smallest and largest gain allowed."""
+    upward: bool
+    """Whether the gain may not be negative."""
 
 
 class Fits(NamedTuple):
@@ -141,7 +139,7 @@ def _shapes_without_midpoint(rises: np.ndarray) -> Shapes:
     return Shapes(rises, missing, missing)
 
 
-def project(shapes: Shapes, covariance: np.ndarray, limits: tuple[float, float]) -> Projections:
+def project(shapes: Shapes, covariance: np.ndarray, *, upward: bool = False) -> Projections:
     """Whitens a grid once, for any number of curves. covariance: (V, V), positive definite."""
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     level = whiten.sum(axis=1)
@@ -152,25 +150,11 @@ def project(shapes: Shapes, covariance: np.ndarray, limits: tuple[float, float])
     lengths = np.linalg.norm(rise, axis=0)
     flat = lengths <= 1e-9 * np.maximum(scale, 1.0)  # rounding of a subtraction, with room
     lengths = np.where(flat, 0.0, lengths)
-    return Projections(whiten, level, np.divide(rise, lengths, out=np.zeros_like(rise), where=~flat), lengths, limits)
-
-
-def misfits(curves: np.ndarray, projections: Projections) -> np.ndarray:
-    """(B, G) squared whitened residual of every shape's best fit to each of (B, V) curves, gain within the limits."""
-    whitened = curves @ projections.whiten.T
-    amplitude = whitened @ projections.rise
-    low, high = (limit * projections.lengths if np.isfinite(limit) else limit for limit in projections.limits)
-    used = np.clip(amplitude, low, high)
-    constant = np.square(whitened).sum(axis=1) - np.square(whitened @ projections.level)
-    return np.asarray(constant[:, None] - used * (2.0 * amplitude - used))
+    return Projections(whiten, level, np.divide(rise, lengths, out=np.zeros_like(rise), where=~flat), lengths, upward)
 
 
 def fit(curves: np.ndarray, projections: Projections) -> Fits:
-    """The best shape for each of (B, V) curves, the first of equals.
-
-    Without limits that bind, the best shape is the one with the largest amplitude: an argmax instead of `misfits`.
-    A curve that would take more than the largest gain allowed is fitted by `misfits` within the limits.
-    """
+    """The best shape for each of (B, V) curves, the first of equals: the one with the largest amplitude."""
     found = Fits(*(np.empty(len(curves), dtype=kind) for kind in (np.int64, np.float64, np.float64)))
     for start in range(0, len(curves), CURVES_AT_ONCE):
         block = slice(start, start + CURVES_AT_ONCE)
@@ -182,18 +166,12 @@ def fit(curves: np.ndarray, projections: Projections) -> Fits:
 def _fit_block(curves: np.ndarray, projections: Projections) -> Fits:
     whitened = curves @ projections.whiten.T
     amplitudes = whitened @ projections.rise
-    low, high = projections.limits
-    shape = (amplitudes if low == 0.0 else np.abs(amplitudes)).argmax(axis=1)
-    rows = np.arange(len(curves))
-    gain = _gain(amplitudes[rows, shape], projections.lengths[shape])
-    bound = ~((gain <= high) & ((gain >= low) | (low == 0.0)))  # low = 0: no shape fits better than a flat one
-    if bound.any():
-        shape[bound] = misfits(curves[bound], projections).argmin(axis=1)
-        gain[bound] = _gain(amplitudes[bound, shape[bound]], projections.lengths[shape[bound]])
-    gain = np.clip(gain, low, high)
-    used = gain * projections.lengths[shape]
+    shape = (amplitudes if projections.upward else np.abs(amplitudes)).argmax(axis=1)
+    amplitude, length = amplitudes[np.arange(len(curves)), shape], projections.lengths[shape]
+    amplitude = np.maximum(amplitude, 0.0) if projections.upward else amplitude
+    gain = np.divide(amplitude, length, out=np.zeros_like(amplitude), where=length > 0)
     constant = np.square(whitened).sum(axis=1) - np.square(whitened @ projections.level)
-    return Fits(shape, gain, constant - used * (2.0 * amplitudes[rows, shape] - used))
+    return Fits(shape, gain, constant - np.square(amplitude))
 
 
 def fitted_curves(curves: np.ndarray, projections: Projections, shapes: Shapes) -> np.ndarray:
@@ -203,7 +181,3 @@ def fitted_curves(curves: np.ndarray, projections: Projections, shapes: Shapes) 
     constant = projections.whiten.sum(axis=1)
     level = (curves - rises) @ projections.whiten.T @ constant / (constant @ constant)
     return np.asarray(level[:, None] + rises)
-
-
-def _gain(amplitude: np.ndarray, length: np.ndarray) -> np.ndarray:
-    return np.asarray(np.divide(amplitude, length, out=np.zeros_like(amplitude), where=length > 0))

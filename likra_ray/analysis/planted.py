@@ -31,8 +31,8 @@ class Plant:
     family: Family = "phase"
     """phase: logistic in log2 n. Null: constant; log_linear; power: start + c n^0.3; saturating: 1 - exp(-n / tau).
 
-    recovery: no phase either, but no smooth curve: falls by `dip`, evenly per doubling, until the midpoint's volume, and
-    rises evenly per doubling from there on, by `gain` until the last.
+    recovery: no phase either, but no smooth curve: falls by `dip`, evenly per doubling, until the midpoint's volume,
+    and rises evenly per doubling from there on, by `gain` until the last.
     """
     start: float = 0.45
     """Accuracy at the start of the curve (constant: everywhere)."""

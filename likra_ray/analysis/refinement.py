@@ -6,8 +6,8 @@ Design section 4: measure inside the phase until its midpoint is known to a quar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from likra_ray.records import CriticalPhase
 
@@ -49,3 +49,17 @@ def finer_volumes(phase: CriticalPhase, measured: Sequence[int], *, batch_size: 
     if not found:
         return Finer((), f"inside the phase the volumes are as fine as batches of {batch_size} allow")
     return Finer(tuple(found), "")
+
+
+def in_words(record: Mapping[str, Any]) -> str:
+    """One round in a sentence: what it measured, what it cost, how far it narrowed the midpoint."""
+    volumes = " ".join(map(str, record["added_volumes"]))
+    cost = f"{len(record['trials'])} trials, {record['examples_trained']} examples, {record['seconds']:.0f} s"
+    after = record["midpoint_interval_after"]
+    now = f"{_doublings(after):.2f}" if after else "no phase any more"
+    before = _doublings(record["midpoint_interval_before"])
+    return f"{record['arm']} at {volumes} ({cost}): midpoint's interval {before:.2f} to {now} doublings"
+
+
+def _doublings(interval: Sequence[float]) -> float:
+    return math.log2(interval[1] / interval[0])

@@ -54,8 +54,8 @@ def chances(
     """
     noise = rng.standard_normal((SIMULATIONS, len(volumes))) @ np.linalg.cholesky(covariance).T
 
-    def chance(shapes: fits.Shapes, limits: tuple[float, float] = fits.ANY_GAIN) -> float:
-        story = fits.project(shapes, covariance, limits)
+    def chance(shapes: fits.Shapes, *, upward: bool = False) -> float:
+        story = fits.project(shapes, covariance, upward=upward)
         best = fits.fitted_curves(curve[None], story, shapes)
         improvement = _improvement(np.concatenate([curve[None], best + noise]), story, logistic)
         return float((np.count_nonzero(improvement[1:] >= improvement[0]) + 1) / (SIMULATIONS + 1))
@@ -64,7 +64,7 @@ def chances(
         constant=chance(fits.constant_shape(volumes)),
         log_linear=chance(fits.log_linear_shape(volumes)),
         diminishing=chance(fits.diminishing_shapes(volumes)),
-        recovery=chance(fits.recovery_shapes(volumes), (0.0, np.inf)) if dipped else float("nan"),
+        recovery=chance(fits.recovery_shapes(volumes), upward=True) if dipped else float("nan"),
     )
 
 

@@ -9,7 +9,7 @@ from likra_ray.analysis import fits, simpler_stories
 
 VOLUMES = np.array([0, 16, 32, 64, 128, 256, 512, 1024])
 COVARIANCE = 0.0004 * (0.5 * np.eye(len(VOLUMES)) + 0.5)
-LOGISTIC = fits.project(fits.logistic_shapes(VOLUMES), COVARIANCE, (0.0, 1.0))
+LOGISTIC = fits.project(fits.logistic_shapes(VOLUMES), COVARIANCE, upward=True)
 
 
 def chances_of(curve: np.ndarray, seed: int = 0) -> simpler_stories.Chances:

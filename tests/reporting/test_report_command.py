@@ -126,3 +126,24 @@ def test_trials_left_out_are_counted_by_reason(folder: Path) -> None:
     left = {one.reason: one.count for one in outcomes.trials_left_out([*done, *twice])}
     assert left == {"failed: ValueError: the loss is [nan]": 2, "failed: RuntimeError: x": 1}
     assert outcomes.trials_left_out(done) == []
+
+
+def test_mlflow_has_the_same_files_at_the_sweeps_run(folder: Path, tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from likra_ray.reporting.tracking import Mirror
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    book = ledger.load_sweep("made-up", str(folder))
+    book.replay(Mirror(uri, "made-up"), uri)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("made-up")
+    runs = client.search_runs([experiment.experiment_id])
+    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    assert len(runs) == 4
+    there = {file.path for place in (None, "figures", "data")
+             for file in client.list_artifacts(parent.info.run_id, place)}  # fmt: skip
+    assert {"report.html", "figures/learning_curves.png", "data/learning_curves.csv", "critical_phase.json"} <= there
+    assert parent.data.tags["verdict/SFT"] and parent.data.metrics["trials_failed"] == 1
+    page = Path(client.download_artifacts(parent.info.run_id, "report.html", str(tmp_path))).read_bytes()
+    assert page == (folder / "made-up/report.html").read_bytes()
