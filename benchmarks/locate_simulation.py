@@ -65,7 +65,7 @@ class Measured(NamedTuple):
 
 
 PHASE_HEAD = (
-    "| gain | width | questions | seeds | found | bound | questions for a bound of 95 % | midpoint error: median | 90 % |\n"
+    "| gain | width | questions | seeds | found | bound | questions for 95 % | midpoint error: median | 90 % |\n"
     "|---|---|---|---|---|---|---|---|---|"
 )
 COVERAGE_HEAD = (

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from likra_ray.analysis.findings import Finding, headline
+from likra_ray.analysis.findings import Finding
 from likra_ray.analysis.refinement import finer_volumes
 from likra_ray.records import TrialResult
 
@@ -34,11 +34,11 @@ class Round(NamedTuple):
     """The midpoint's 95 % interval so far, examples."""
 
 
-def next_round(found: Sequence[Finding], results: Mapping[str, TrialResult], *, batch_size: int) -> Round | str:
-    """The round that narrows the headline's phase, or why there is none. results: by key."""
-    if not found:
-        return "no trial ended well"
-    best = found[headline(found)]
+def next_round(best: Finding, results: Mapping[str, TrialResult], *, batch_size: int) -> Round | str:
+    """The round that narrows the phase of the configuration the report opens with, or why there is none.
+
+    results: by key.
+    """
     trials = [results[key] for key in best.trials]
     measured = sorted({int(volume) for trial in trials for volume in trial.spec["volumes"]})
     reasons = []
@@ -61,7 +61,11 @@ def refine(book: Ledger, measure: Callable[[list[dict[str, Any]]], None], *, lef
     """
     while True:
         by_key = {result.key: result for result in book.results}
-        step = next_round(book.findings(), by_key, batch_size=book.sweep.trial.batch_size)
+        found = book.sweep_findings()
+        if found is None:
+            book.end_refinement("no trial ended well")
+            return True
+        step = next_round(found.findings[found.headline], by_key, batch_size=book.sweep.trial.batch_size)
         if isinstance(step, str):
             book.end_refinement(step)
             return True

@@ -35,13 +35,14 @@ REFITS = 1000
 WIDEST_INTERVAL = 2.0
 """Doublings the midpoint's interval must stay under: design section 7."""
 CLEAR_DIP = 3.0
-"""Standard errors over questions by which volume 0 must lie above the next: about one chance in a thousand."""
+"""Standard errors over questions by which a leading volume must lie above a later one: 1 chance in 1000 each."""
 FAR_OUT = 3.0
 """Interquartile ranges beyond the quartiles at which a margin is drawn in: Tukey (1977), section 2D, "far out"."""
 PLAUSIBLE_SHIFT = 0.5
-"""Doublings: largest standard deviation between runs believed, unless seen, of onset, midpoint and end."""
+"""Doublings: largest standard deviation between runs believed, unless seen, of onset, midpoint and end. An assumption;
+with it intervals of runs 0 to .3 doublings apart cover what they should, measured: docs/locate.md."""
 PLAUSIBLE_GAIN = 0.25
-"""The same of the gain, as a share of it."""
+"""The same of the gain, as a share of it; an assumption too."""
 
 
 class Located(NamedTuple):

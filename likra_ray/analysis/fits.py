@@ -26,17 +26,17 @@ NARROWEST = 0.25
 """Narrowest 10-90 % width, as a share of the median spacing of the volumes in log2 n (never under two grid steps).
 
 A narrower logistic is a step between two volumes: its place is not identified and a bootstrap of it is inconsistent
-(arXiv 1101.1032). Measured by simulation (100 draws): with 0.5, intervals of a phase 0.25 doublings wide covered it in
-60-88 %; with 0.25, in 97 %.
+(arXiv 1101.1032). Measured with 100 draws: with 0.5, intervals of a phase 0.25 doublings wide covered it in 60-88 %;
+with 0.25, in 97 %.
 """
 POWERS = (1.0, 0.75, 0.5, 0.3, 0.15, 0.0, -0.15, -0.3, -0.5, -1.0, -1.5, -2.0, -3.0, -5.0, -10.0)
 """Exponents of `diminishing`: 1 linear in n, 0 logarithmic, -1 Michaelis-Menten; exponential, their limit, is added."""
 OFFSETS_PER_DOUBLING = 4
 """Offsets of `diminishing`, from 1/64 of the first positive volume to 4 times the last."""
 FALLS = (0.0, 0.5, 1.0)
-"""Slopes before the turn of `recovery`, as shares of the one after it."""
+"""Slopes before the turn of `recovery`, as shares of the one after it: flat, half as steep, as steep."""
 TURNS_PER_SPACING = 4
-"""Grid steps of its turn to the median spacing of the volumes in log2 n."""
+"""Grid steps of its turn to the median spacing of the volumes in log2 n; between volumes the shape hardly changes."""
 
 
 class Shapes(NamedTuple):

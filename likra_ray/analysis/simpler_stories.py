@@ -1,11 +1,11 @@
 """Takes a mean curve with the covariance of its checkpoints, returns whether a jump explains it better than no jump.
 
 Three stories have no jump: a constant, a steady rise per doubling, smooth diminishing returns; where the curve first
-dips there is a fourth, a steady recovery from the lowest point. For each, the best curve
-of that kind is found and simulated with the real curve's covariance; the logistic has to improve on the real curve's
-fit by more than it does on nearly all of those: a likelihood-ratio test with a parametric bootstrap (Efron & Tibshirani
-1993, chapter 16). The threshold is thus as low as this story, these volumes and this noise allow. What is called a jump
-has passed all three, so the chance of a false alarm is at most that of one test, whichever story is true.
+dips there is a fourth, a steady recovery. For each, the best curve of that kind is found and simulated with the real
+curve's covariance; the logistic has to improve on the real curve's fit by more than it does on nearly all of those: a
+likelihood-ratio test with a parametric bootstrap (Efron & Tibshirani 1993, chapter 16). The threshold is thus as low as
+this story, these volumes and this noise allow. What is called a jump has passed them all, so the chance of a false
+alarm is at most that of one test, whichever story is true.
 """
 
 from __future__ import annotations

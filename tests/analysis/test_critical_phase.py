@@ -133,6 +133,13 @@ def test_a_rise_from_below_chance_is_a_phase_and_a_fall_is_none(accuracy: tuple[
     assert all(90 < midpoint < 256 for midpoint in midpoints)
 
 
+def test_a_steady_recovery_after_a_fall_that_goes_on_is_no_phase() -> None:
+    plant = Plant(family="recovery", start=0.1, dip=0.06, gain=0.25, tied_at_zero=0.2, midpoint=40.0)
+    phases = [located(plant, seed) for seed in range(10)]
+    assert sum(phase.found for phase in phases) <= 1
+    assert any("steady recovery from a dip" in phase.reason for phase in phases)
+
+
 def test_an_early_dip_does_not_hide_the_phase() -> None:
     plant = Plant(start=0.45, gain=0.3, dip=0.08, midpoint=128.0, tied_at_zero=0.25)
     phases = [located(plant, seed, seeds=2) for seed in range(8)]
@@ -142,13 +149,13 @@ def test_an_early_dip_does_not_hide_the_phase() -> None:
 def test_intervals_cover_the_planted_midpoint() -> None:
     plant = Plant(gain=0.3, width=1.0)
     covered = 0
-    for seed in range(40):
-        midpoint = 2.0 ** (5.5 + 2.5 * seed / 40)
+    for seed in range(24):
+        midpoint = 2.0 ** (5.5 + 2.5 * seed / 24)
         phase = located(replace(plant, midpoint=midpoint), seed)
         if phase.found:
             low, high = ends(phase, "midpoint")
             covered += low / WITHIN_A_GRID_STEP <= midpoint <= high * WITHIN_A_GRID_STEP
-    assert covered >= 34
+    assert covered >= 20
 
 
 def test_the_order_of_questions_and_seeds_does_not_matter() -> None:
