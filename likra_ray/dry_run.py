@@ -149,7 +149,8 @@ def _time(work: Work, material: materials.Material, trial: TrialSpec) -> str:
     if trial.resources.gpus:
         return f"time: {flop / 1e15:.2f} PFLOP in all, to be divided by what your GPUs reach"
     minutes = flop / (_rate() * REACHED) / 60
-    return f"time: about {minutes:.1f} minutes on this machine for {flop / 1e12:.1f} TFLOP, start-up not counted"
+    apart = "start-up, refinement and baselines' references not counted"
+    return f"time: about {minutes:.1f} minutes on this machine for {flop / 1e12:.1f} TFLOP; {apart}"
 
 
 def _rate() -> float:

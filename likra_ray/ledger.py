@@ -15,6 +15,7 @@ from likra_ray import material as materials
 from likra_ray import outcomes, results, sweep_file
 from likra_ray.analysis import findings
 from likra_ray.analysis.findings import Finding
+from likra_ray.analysis.refinement import rounds_in_words
 from likra_ray.analysis.sweep_findings import SweepFindings
 from likra_ray.console import OUTPUT
 from likra_ray.errors import InputError
@@ -46,6 +47,7 @@ class Ledger:
         self.storage, self.sweep, self.material = storage, sweep, material
         self._record = record
         self._mirror: Mirror | None = None
+        self._again: set[str] = set()
         self._made: dict[tuple[str, ...], Finding] = {}
         self._whole: tuple[list[str], SweepFindings | None] | None = None
 
@@ -74,7 +76,7 @@ class Ledger:
     @property
     def results(self) -> list[TrialResult]:
         """What every ended trial left, each once; those of the refinement come last."""
-        keys = dict.fromkeys([*self.trials, *self._record["refined"]])
+        keys = dict.fromkeys([*self.trials, *self.refined])
         found = [results.read(self.storage, self.sweep.name, key) for key in keys]
         return [result for result in found if result is not None]
 
@@ -88,13 +90,15 @@ class Ledger:
         return sweep_file.study_url(self.storage, self.sweep.name)
 
     def retried(self) -> list[dict[str, Any]]:
-        """Take failed trials back out, to be run again; returns their points."""
+        """Take failed trials back out, to be run again; returns their points. `begin` brings the disk up to it."""
         failed = [result for result in self.results if result.status == "failed"]
-        keys = {result.key for result in failed}
+        self._again = {result.key for result in failed}
         for ended in ("trials", "refined"):
-            self._record[ended] = [key for key in self._record[ended] if key not in keys]
-        for key in keys:
-            results.remove(self.storage, self.sweep.name, key)
+            self._record[ended] = [key for key in self._record[ended] if key not in self._again]
+        if failed:
+            self._record["refinement_ended"] = None
+        rounds = [one for one in self.refinements if not self._again & set(one["trials"])]
+        self._record["refinements"] = rounds
         return [result.sampled for result in failed if not results.is_refined(result.sampled)]
 
     def begin(self, mirror: Mirror, tracking_uri: str) -> None:
@@ -105,12 +109,14 @@ class Ledger:
         self._open(mirror, tracking_uri)
         mirror.close_stale(self._record["mlflow_run"], "KILLED")
         self._write()
+        for key in self._again:
+            results.remove(self.storage, self.sweep.name, key)
 
     def replay(self, mirror: Mirror, tracking_uri: str) -> None:
         """Bring MLflow up to a sweep that ended before: what is there already is not written again."""
         self._open(mirror, tracking_uri)
         self._write()
-        self._mirror_all()
+        self._mirror_all(self.write_report())
 
     def _open(self, mirror: Mirror, tracking_uri: str) -> None:
         from likra_ray.reporting.tracking import without_secret
@@ -137,6 +143,12 @@ class Ledger:
         self._record["refined" if results.is_refined(result.sampled) else "trials"].append(result.key)
         self._write()
         self._mirrored(lambda: self._mirror_result(result))
+
+    @property
+    def refined(self) -> list[str]:
+        """Keys of the refinement's trials that ended, in the order they did."""
+        refined: list[str] = self._record["refined"]
+        return refined
 
     @property
     def refinements(self) -> list[dict[str, Any]]:
@@ -206,7 +218,7 @@ class Ledger:
 
     def report(self) -> dict[str, bytes]:
         """The files of the sweep's report by their path in its folder: report.html, figures/*.png, data/*.csv."""
-        refinement = self._refinement_in_words()
+        refinement = rounds_in_words(self.refinements, self._record.get("refinement_ended"))
         about = outcomes.facts(self.sweep, self.material, self.results, record=self._record, refinement=refinement)
         return outcomes.report_files(self.sweep_findings(), about)
 
@@ -225,10 +237,10 @@ class Ledger:
             self._record["headline"] = found.findings[found.headline].name
             self._record["critical_phase"] = outcomes.phases(found.findings)
         self._write()
-        self._mirror_all()
+        self._mirror_all(self.write_report())
 
-    def _mirror_all(self) -> None:
-        """Bring every run of the sweep in MLflow up to what stands here, and end the parent."""
+    def _mirror_all(self, files: dict[str, bytes]) -> None:
+        """Bring every run of the sweep in MLflow up to what stands here, its report too, and end the parent."""
         assert self._mirror is not None
         for result in self.results:
             self._mirror_result(result)
@@ -239,7 +251,7 @@ class Ledger:
             status=ENDED[self._record["status"]],
             metrics=metrics,
             tags={"status": self._record["status"], **tags},
-            artifacts={**self.write_report(), "sweep.json": self._json()},
+            artifacts={**files, "sweep.json": self._json()},
         )
 
     def summary(self) -> RenderableType:
@@ -258,14 +270,8 @@ class Ledger:
             headline=found.headline if found is not None else 0,
             objective={str(metric): str(mode) for metric, mode in self.sweep.objective.items()},
             locations=locations,
-            refinement=self._refinement_in_words(),
+            refinement=rounds_in_words(self.refinements, self._record.get("refinement_ended")),
         )
-
-    def _refinement_in_words(self) -> list[str]:
-        from likra_ray.analysis.refinement import in_words
-
-        ended = self._record.get("refinement_ended")
-        return [*map(in_words, self.refinements), *([f"ended, {ended}"] if ended else [])]
 
     def _write(self) -> None:
         self.storage.write(f"{self.sweep.name}/sweep.json", self._json())
@@ -279,32 +285,11 @@ def _now() -> str:
 
 
 def open_ledger(storage: Storage, sweep: SweepSpec, material: Material, *, resume: bool) -> Ledger:
-    """The ledger of a sweep, new or found. Raises InputError where the folder holds another sweep, or one cut short
-    that --resume was not asked to finish."""
-    name = f"{sweep.name}/sweep.json"
+    """The ledger of a sweep, new or found. Raises InputError as sweep_file.opened."""
     spec = sweep.model_dump(mode="json")
-    if not storage.exists(name):
-        return Ledger(storage, sweep, material, sweep_file.fresh(spec, material.name, began=_now()))
-    record = sweep_file.read(storage, name)
-    where = storage.path(name)
-    kept = {**record["spec"], "material": record["material"]}
-    difference = sweep_file.difference(kept, {**spec, "material": material.name})
-    if difference is not None:
-        field, there = difference
-        raise InputError(
-            where=where, field=field, value=there, allowed="the same settings; else give another name or --output"
-        )
-    if record["spec"]["budget"] != spec["budget"]:
-        record["refinement_ended"] = None  # what ended for want of budget may go on
-    book = Ledger(storage, sweep, material, {**record, "spec": spec})
-    if not resume and not book.finished:
-        raise InputError(
-            where=where,
-            field="status",
-            value=f"{record['status']}, {len(book.trials)} of {sweep.budget.trials} trials",
-            allowed="--resume to finish it, or another name or --output",
-        )
-    return book
+    return Ledger(
+        storage, sweep, material, sweep_file.opened(storage, spec, material.name, began=_now(), resume=resume)
+    )
 
 
 def load_sweep(name: str, output: str = OUTPUT) -> Ledger:

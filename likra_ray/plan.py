@@ -2,7 +2,7 @@
 
     material = gather(sweep)                  questions, solved examples, identity of the base: before Ray starts
     plan = trial_plan(material, trial)        keys of the heads and of the evaluation, without a model
-    orders(plan, trial, material, ...)        the curricula themselves, in the workers
+    head_orders(plan, trial, material, ...)   the curricula themselves, in the workers
 
 The driver writes the material to the output folder, workers on any machine read it from there.
 """

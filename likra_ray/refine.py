@@ -7,7 +7,7 @@ its heads have the same keys, so they go on from what the store keeps and only w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from likra_ray.analysis.findings import Finding
@@ -27,30 +27,43 @@ class Round(NamedTuple):
     configuration: str
     arm: str
     added: tuple[int, ...]
-    """Volumes not measured before: examples."""
+    """Volumes that a seed of the configuration lacks: examples."""
     points: list[dict[str, Any]]
-    """One for each seed of the configuration, with all `volumes`, old and new."""
-    before: tuple[float, float]
-    """The midpoint's 95 % interval so far, examples."""
+    """One for each seed that lacks some, with all `volumes`, old and new."""
+    before: tuple[float, float] | None
+    """The midpoint's 95 % interval so far, examples; None where no phase was located."""
 
 
-def next_round(best: Finding, results: Mapping[str, TrialResult], *, batch_size: int) -> Round | str:
+def next_round(best: Finding, results: Mapping[str, TrialResult]) -> Round | str:
     """The round that narrows the phase of the configuration the report opens with, or why there is none.
 
-    results: by key.
+    A round that was cut short is completed first: every seed measures what another seed has. results: by key.
     """
     trials = [results[key] for key in best.trials]
-    measured = sorted({int(volume) for trial in trials for volume in trial.spec["volumes"]})
     reasons = []
     for arm in ARMS:
         phase = best.phase[arm]
-        finer = finer_volumes(phase, measured, batch_size=batch_size)
-        if finer.volumes and phase.midpoint_interval is not None:
-            volumes = sorted({*measured, *finer.volumes})
-            points = [{**trial.sampled, "volumes": volumes} for trial in trials]
+        measured = sorted({point.volume for trial in trials for point in trial.curves[arm]})
+        lacking = sorted(set(measured) - set[int].intersection(*(_volumes(trial) for trial in trials)))
+        if lacking:
+            behind = [trial for trial in trials if not set(measured) <= _volumes(trial)]
+            points = [_with(trial, measured) for trial in behind]
+            return Round(best.name, arm, tuple(lacking), points, phase.midpoint_interval)
+        finer = finer_volumes(phase, measured, batch_size=int(trials[0].spec["batch_size"]))
+        if finer.volumes:
+            points = [_with(trial, finer.volumes) for trial in trials]
             return Round(best.name, arm, finer.volumes, points, phase.midpoint_interval)
         reasons.append(f"{arm}: {finer.reason}")
     return "; ".join(reasons)
+
+
+def _volumes(trial: TrialResult) -> set[int]:
+    return {int(volume) for volume in trial.spec["volumes"]}
+
+
+def _with(trial: TrialResult, more: Iterable[int]) -> dict[str, Any]:
+    """The trial's point with more volumes."""
+    return {**trial.sampled, "volumes": sorted({*_volumes(trial), *more})}
 
 
 def refine(book: Ledger, measure: Callable[[list[dict[str, Any]]], None], *, left: Callable[[], float]) -> bool:
@@ -60,12 +73,11 @@ def refine(book: Ledger, measure: Callable[[list[dict[str, Any]]], None], *, lef
     gained stands in the ledger's `refinements`, why it ended in `refinement_ended`.
     """
     while True:
-        by_key = {result.key: result for result in book.results}
         found = book.sweep_findings()
         if found is None:
             book.end_refinement("no trial ended well")
             return True
-        step = next_round(found.findings[found.headline], by_key, batch_size=book.sweep.trial.batch_size)
+        step = next_round(found.findings[found.headline], {result.key: result for result in book.results})
         if isinstance(step, str):
             book.end_refinement(step)
             return True
@@ -75,13 +87,17 @@ def refine(book: Ledger, measure: Callable[[list[dict[str, Any]]], None], *, lef
         if left() <= 0:
             book.end_refinement("budget.minutes are used up")
             return True
-        began = time.monotonic()
+        began, before = time.monotonic(), len(book.refined)
         measure(step.points)
-        mine = [result for result in book.results if result.key not in by_key]
-        if len(mine) < len(step.points) and left() > 0:
-            return False
-        after = next((f for f in book.findings() if f.name == step.configuration), None)
+        ended = book.refined[before:]
+        mine = [result for result in book.results if result.key in ended]
+        after = next((finding for finding in book.findings() if finding.name == step.configuration), None)
         book.add_refinement(_record(step, mine, after, time.monotonic() - began))
+        if len(ended) < len(step.points) and left() > 0:
+            return False
+        if not any(result.status == "done" for result in mine):
+            book.end_refinement("no trial of its last round ended well")
+            return True
 
 
 def _record(step: Round, mine: Sequence[TrialResult], after: Finding | None, seconds: float) -> dict[str, Any]:

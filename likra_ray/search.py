@@ -70,6 +70,9 @@ def check(sweep: SweepSpec, place: Place) -> None:
                              allowed=f"a range that holds one of volumes {list(sweep.trial.volumes)}")  # fmt: skip
         for value in axis:
             _check_point(sweep, {field: value}, place(name), name)
+    if "beta" in sweep.search and set(sweep.trial.baselines) <= {"mixture", "unlikelihood"}:
+        raise InputError(where=place("search.beta"), field="search.beta", value=list(sweep.trial.baselines),
+                         allowed="a beta with one of npo, dpo, kto, orpo among trial.baselines")  # fmt: skip
     for number, point in enumerate(sweep.start_from):
         _check_start(sweep, dict(point), place, f"start_from.{number}")
 

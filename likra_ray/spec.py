@@ -188,6 +188,12 @@ class TrialSpec(Spec):
                 f"baselines: kto; allowed: with batch_size of at least 2, not {self.batch_size}: its KL estimate pairs "
                 "each prompt with another's answer"
             )
+        even = sorted({"dpo", "kto"} & set(self.baselines))
+        if even and self.contamination_share == 1:
+            raise ValueError(
+                f"baselines: {even}; allowed: with contamination_share below 1: at 1 both answers of a pair are one "
+                "text, and the head would learn rounding errors"
+            )
         return self
 
     def head_volumes(self, role: Literal["positive", "negative"] | Baseline) -> tuple[int, ...]:

@@ -10,11 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from likra_ray.errors import InputError
 from likra_ray.spec import SweepSpec
 from likra_ray.storage import Storage, cache_folder
 
 MAY_CHANGE = ("budget",)
 """Fields of a sweep that --resume may change."""
+
+
+ENDED = ("done", "failed")
+"""Status of a sweep that ran to its end."""
 
 
 def fresh(spec: dict[str, Any], material: str, *, began: str) -> dict[str, Any]:
@@ -28,6 +33,34 @@ def read(storage: Storage, name: str) -> dict[str, Any]:
     record: dict[str, Any] = {"refined": [], "refinements": [], **json.loads(storage.read(name))}
     with contextlib.suppress(ValidationError):  # a spec of another version: it differs, and is shown as it stands
         record["spec"] = SweepSpec.model_validate(record["spec"]).model_dump(mode="json")
+    return record
+
+
+def opened(storage: Storage, spec: dict[str, Any], material: str, *, began: str, resume: bool) -> dict[str, Any]:
+    """The record of a sweep, new or found; with `resume` it takes on the budget of `spec`.
+
+    spec: as JSON; material: name of its questions' file; began: ISO time, for a new one. Raises InputError where the
+    folder holds another sweep, or one cut short that --resume was not asked to finish.
+    """
+    name = f"{spec['name']}/sweep.json"
+    if not storage.exists(name):
+        return fresh(spec, material, began=began)
+    record, where = read(storage, name), storage.path(name)
+    differs = difference({**record["spec"], "material": record["material"]}, {**spec, "material": material})
+    if differs is not None:
+        field, there = differs
+        raise InputError(
+            where=where, field=field, value=there, allowed="the same settings; else give another name or --output"
+        )
+    if not resume and record["status"] not in ENDED:
+        raise InputError(
+            where=where,
+            field="status",
+            value=f"{record['status']}, {len(record['trials'])} of {spec['budget']['trials']} trials",
+            allowed="--resume to finish it, or another name or --output",
+        )
+    if resume and record["spec"]["budget"] != spec["budget"]:
+        record |= {"spec": spec, "refinement_ended": None}  # what ended for want of budget may go on
     return record
 
 

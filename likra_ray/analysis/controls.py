@@ -10,8 +10,9 @@ from likra_ray.analysis.findings import Finding
 from likra_ray.analysis.phrases import ARM_NAMES, jump, rests_on, within
 
 Control = Literal["shuffled labels", "identical sets"]
-CONTROL_ARMS = ("likra", "base_likra")
-"""Arms that must be quiet in a control; SFT may learn the format of an answer from any labels."""
+CONTROL_ARMS = ("likra",)
+"""Arms that must be quiet in a control: both their heads have learnt the same. SFT may learn the format of an answer
+from any labels; so may a negative head, which Base-Likra holds against a base that knows the truth: it may move."""
 
 
 @dataclass(frozen=True, kw_only=True)

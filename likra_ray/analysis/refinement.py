@@ -51,15 +51,19 @@ def finer_volumes(phase: CriticalPhase, measured: Sequence[int], *, batch_size: 
     return Finer(tuple(found), "")
 
 
+def rounds_in_words(rounds: Sequence[Mapping[str, Any]], ended: str | None) -> list[str]:
+    """A sentence for each round, and one for why there was no further; ended: None while there may be."""
+    return [*map(in_words, rounds), *([f"ended, {ended}"] if ended else [])]
+
+
 def in_words(record: Mapping[str, Any]) -> str:
     """One round in a sentence: what it measured, what it cost, how far it narrowed the midpoint."""
     volumes = " ".join(map(str, record["added_volumes"]))
     cost = f"{len(record['trials'])} trials, {record['examples_trained']} examples, {record['seconds']:.0f} s"
-    after = record["midpoint_interval_after"]
-    now = f"{_doublings(after):.2f}" if after else "no phase any more"
-    before = _doublings(record["midpoint_interval_before"])
-    return f"{record['arm']} at {volumes} ({cost}): midpoint's interval {before:.2f} to {now} doublings"
+    failed = f", {record['failed']} of them failed" if record["failed"] else ""
+    before, after = (_span(record[f"midpoint_interval_{when}"]) for when in ("before", "after"))
+    return f"{record['arm']} at {volumes} ({cost}{failed}): midpoint's interval from {before} to {after}"
 
 
-def _doublings(interval: Sequence[float]) -> float:
-    return math.log2(interval[1] / interval[0])
+def _span(interval: Sequence[float] | None) -> str:
+    return f"{math.log2(interval[1] / interval[0]):.2f} doublings" if interval else "none, no phase"

@@ -162,4 +162,5 @@ def _divergence(
         total += logprobs.double().sum() - lessons.mismatched_reference[list(part)].sum().to(device)
     if dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(total)
-    return max(0.0, float(total) / (2 * size))
+    mean = float(total) / (2 * size)
+    return mean if math.isnan(mean) else max(0.0, mean)

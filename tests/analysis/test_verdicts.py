@@ -209,14 +209,16 @@ def test_which_trials_are_controls(trial: dict[str, Any], control: str | None) -
 
 
 def test_controls_say_what_was_found_loud_or_quiet() -> None:
-    likra, base_likra = controls.control_verdicts("shuffled labels", finding())
-    assert (likra.arm, likra.passed, base_likra.passed) == ("likra", False, True)
-    assert "may be found, one was found: between 43 and 96 examples" in likra.sentence
-    assert "none was found; accuracy 0.600 (95 % 0.570 to 0.630) at 256 examples" in base_likra.sentence
+    none = {arm: NO_PHASE for arm in ("sft", "likra", "base_likra")}
+    [jumping] = controls.control_verdicts("shuffled labels", finding())
+    [still] = controls.control_verdicts("identical sets", finding(phase=none))
+    assert (jumping.arm, jumping.passed, still.arm, still.passed) == ("likra", False, "likra", True)
+    assert "may be found, one was found: between 43 and 96 examples" in jumping.sentence
+    assert "none was found; accuracy 0.700 (95 % 0.670 to 0.730) at 256 examples" in still.sentence
     seen = finding(likelihood_contrast=contrast(0.0, 0.2))
-    loud = verdicts.likelihood_verdict(seen, [likra, base_likra])
+    loud = verdicts.likelihood_verdict(seen, [jumping, still])
     assert "Of 2 controls 1 failed: Control, shuffled labels: no critical phase of Likra" in loud.sentence
-    quiet = verdicts.likelihood_verdict(seen, [base_likra])
+    quiet = verdicts.likelihood_verdict(seen, [still])
     assert quiet.sentence.endswith("The one control is quiet: no critical phase where none may be.")
 
 
