@@ -142,6 +142,8 @@ class CriticalPhase:
     """Questions the verdict rests on."""
     seeds: int = 0
     """Seeds the verdict rests on."""
+    tested: bool = True
+    """False: too few volumes or questions to look for one, so "none found" says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

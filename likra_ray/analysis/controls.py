@@ -23,8 +23,8 @@ class ControlVerdict:
     configuration: str
     """Name of the finding."""
     arm: str
-    passed: bool
-    """No critical phase was found."""
+    passed: bool | None
+    """No critical phase was found; None: none could be looked for."""
     sentence: str
     """What was expected and what was found, with questions and seeds."""
 
@@ -47,6 +47,7 @@ def control_verdicts(control: Control, finding: Finding) -> list[ControlVerdict]
         phase = finding.phase[arm]
         last = finding.curves[arm][-1]
         found = f"one was found: {jump(phase)}" if phase.found else "none was found"
+        found = found if phase.tested else "none could be looked for"
         sentence = (
             f"Control, {control}: no critical phase of {ARM_NAMES[arm]} may be found, {found}; accuracy "
             f"{last.accuracy:.3f} ({within(last.interval, 3)}) at {last.volume} examples "
@@ -54,7 +55,11 @@ def control_verdicts(control: Control, finding: Finding) -> list[ControlVerdict]
         )
         verdicts.append(
             ControlVerdict(
-                control=control, configuration=finding.name, arm=arm, passed=not phase.found, sentence=sentence
+                control=control,
+                configuration=finding.name,
+                arm=arm,
+                passed=not phase.found if phase.tested else None,
+                sentence=sentence,
             )
         )
     return verdicts

@@ -99,6 +99,8 @@ def agreement(accuracy: CriticalPhase, margin: CriticalPhase) -> str:
 
     A score that counts only which option is on top can jump while what is learned rises smoothly (arXiv 2304.15004).
     """
+    if not (accuracy.tested and margin.tested):
+        return "Accuracy and margin could not be tested for a jump."
     if not accuracy.found and not margin.found:
         return "Neither accuracy nor the margin jumps."
     if not margin.found:
@@ -129,18 +131,23 @@ def _located_phase(volumes: np.ndarray, values: np.ndarray, rng: np.random.Gener
     volumes, values = _after_a_dip(volumes, values)
     seeds, volume_count, questions = values.shape
 
-    def refused(reason: str) -> CriticalPhase:
-        return CriticalPhase(found=False, reason=reason, questions=questions, seeds=seeds)
+    dropped = measured_volumes - volume_count
+    dip = f" The rise is looked for from {volumes[0]} examples on: what lies before it is above it." if dropped else ""
+
+    def refused(reason: str, *, tested: bool = True) -> CriticalPhase:
+        return CriticalPhase(found=False, reason=reason + dip, questions=questions, seeds=seeds, tested=tested)
 
     if volume_count <= LOGISTIC_PARAMETERS:
         needed = LOGISTIC_PARAMETERS + 1
         return refused(
-            f"{volume_count} volumes cannot test a logistic of four parameters: at least {needed} are needed."
+            f"{volume_count} volumes cannot test a logistic of four parameters: at least {needed} are needed.",
+            tested=False,
         )
     if questions < 2 * volume_count:
         needed = 2 * volume_count
         return refused(
-            f"{questions} questions are too few for the covariance of {volume_count} volumes: {needed} needed."
+            f"{questions} questions are too few for the covariance of {volume_count} volumes: {needed} needed.",
+            tested=False,
         )
     curve = means(values)
     covariance = checkpoint_covariance(values)
@@ -154,7 +161,7 @@ def _located_phase(volumes: np.ndarray, values: np.ndarray, rng: np.random.Gener
     failed = _failed_gate(stories, best, ends, volumes)
     if failed:
         return refused(failed)
-    return _phase(best, ends, _verdict(stories, seeds), questions, seeds)
+    return _phase(best, ends, _verdict(stories, seeds) + dip, questions, seeds)
 
 
 def _after_a_dip(volumes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -145,8 +145,8 @@ def censored_interval(draws: np.ndarray, bound: float) -> tuple[float, float]:
 
 def targets(sft: LearningCurve, arms: Sequence[LearningCurve]) -> list[tuple[float, str]]:
     """Accuracies a buyer of data may ask for: the base's, SFT's best, and steps of STEP above that as far as some arm
-    gets, one at least. All are read off curves made to rise, so that SFT reaches its own best."""
-    start, top = isotonic(means(sft.outcomes)[None])[0, [0, -1]]
+    gets, one at least. The best are read off curves made to rise, so that SFT reaches its own."""
+    start, top = means(sft.outcomes)[0], isotonic(means(sft.outcomes)[None])[0, -1]
     best = max(float(isotonic(means(curve.outcomes)[None])[0, -1]) for curve in (sft, *arms))
     lowest = [(float(start), "the base's accuracy"), (float(top), "SFT's best")]
     if top - start < ROUNDING:

@@ -52,12 +52,15 @@ def critical_phase_verdict(finding: Finding) -> Verdict:
             said.append(f"{name}'s accuracy jumps {jump(phase)}")
         else:
             said.append(f"no critical phase of {name} was found: {phase.reason.rstrip('.')}")
-    sentence = _capital(f"{'; '.join(said)} ({_rests_on(finding)}).")
-    return Verdict(subject="critical phase", found=finding.phase["likra"].found, sentence=sentence)
+    agreed = finding.agreement.get("likra", "")
+    margin = f" Likra: {agreed}" if agreed else ""
+    sentence = f"{_capital('; '.join(said))} ({_rests_on(finding)}).{margin}"
+    likra = finding.phase["likra"]
+    return Verdict(subject="critical phase", found=likra.found if likra.tested else None, sentence=sentence)
 
 
 def sft_verdict(finding: Finding) -> Verdict:
-    """SFT in the same words, and whether accuracy and margin agree on Likra; found: SFT, unlike Likra, has no jump."""
+    """SFT in the same words, and whether its accuracy and margin agree; found: SFT, unlike Likra, has no jump."""
     phase, last = finding.phase["sft"], finding.curves["sft"][-1]
     first = finding.curves["sft"][0]
     moved = f"from {first.accuracy:.3f} to {last.accuracy:.3f} ({within(last.interval, 3)}) at {last.volume} examples"
@@ -65,21 +68,25 @@ def sft_verdict(finding: Finding) -> Verdict:
         sentence = f"SFT's accuracy goes {moved} and jumps too, {jump(phase)}"
     else:
         sentence = f"SFT's accuracy goes {moved}; no critical phase was found: {phase.reason.rstrip('.')}"
-    agreement = finding.agreement.get("likra", "")
-    sentence = f"{sentence} ({_rests_on(finding)}).{' Likra: ' + agreement if agreement else ''}"
-    return Verdict(subject="SFT", found=not phase.found, sentence=sentence)
+    agreed = finding.agreement.get("sft", "")
+    sentence = f"{sentence} ({_rests_on(finding)}).{' ' + agreed if agreed else ''}"
+    return Verdict(subject="SFT", found=not phase.found if phase.tested else None, sentence=sentence)
 
 
 def efficiency_verdict(finding: Finding) -> Verdict:
     """How much more per example Likra gains inside its phase, and how many positives a negative was worth."""
     ratio = finding.phase_ratio.get("likra")
-    if ratio is None or ratio.ratio is None:
+    if ratio is None or not finding.phase["likra"].found:
         first = "Without a critical phase there is no stretch on which to compare Likra's gain per example with SFT's"
+    elif ratio.ratio is None:
+        first = f"Likra's gain per example cannot be compared with SFT's: {ratio.reason.rstrip('.')}"
     elif ratio.ratio.bounded and ratio.ratio.at_least >= 0:
         first = (
             f"From {ratio.start} to {ratio.end} examples Likra gains {ratio.ratio.ratio:.1f} times as much per example "
             f"as SFT ({within(ratio.ratio.interval, 1)})"
         )
+    elif ratio.ratio.bounded:
+        first = f"From {ratio.start} to {ratio.end} examples SFT loses accuracy, so a ratio of gains says nothing"
     else:
         first = f"From {ratio.start} to {ratio.end} examples no finite ratio of Likra's gain to SFT's can be given"
         first += f": {_of_sft(ratio.ratio.reason)}"
@@ -106,7 +113,7 @@ def worth_row(finding: Finding) -> Equivalence | None:
 def _shows_worth(row: Equivalence | None) -> bool | None:
     if row is None:
         return None
-    if row.status == "below the base" or row.interval[1] < 0.0:
+    if row.interval[1] < 0.0:
         return False
     return True if row.interval[0] > 0.0 else None
 
@@ -115,9 +122,10 @@ def _worth(row: Equivalence | None) -> str:
     if row is None:
         return "What a negative was worth was not measured"
     if row.status == "below the base":
-        return f"At {row.volume} negatives Likra is below the base, so no negative was worth a positive"
+        below = f"At {row.volume} negatives Likra's accuracy, {row.accuracy:.3f}, is below where SFT starts"
+        return f"{below}; what a negative was worth lies within {within(row.interval, 1)} positives"
     if row.status == "at least":
-        bound = f"at least {row.at_least:.1f} positives, for SFT's run ends before it is as accurate"
+        bound = f"more than {row.at_least:.1f} positives, as far as SFT's run shows"
     else:
         bound = f"{row.worth:.1f} positives"
     return f"At {row.volume} negatives one negative was worth {bound} ({within(row.interval, 1)})"
@@ -140,7 +148,8 @@ def near_miss_verdict(finding: Finding, effects: Effects) -> Verdict:
 def _later(effect: FactorEffect) -> str:
     if effect.midpoint.reason:
         return f"Its critical phases are {effect.midpoint.reason}."
-    return f"Its critical phase moves by {estimated(effect.midpoint)} doublings."
+    moves = "moves" if effect.midpoint.excludes_zero else "does not clearly move:"
+    return f"Its critical phase {moves} by {estimated(effect.midpoint)} doublings."
 
 
 def _tally(found: Sequence[FactorEffect]) -> str:
@@ -169,21 +178,21 @@ def likelihood_verdict(finding: Finding, controls: Sequence[ControlVerdict]) -> 
 
 
 def _as_published(change: tuple[float, float], separation: tuple[float, float]) -> bool | None:
-    """Near-misses not pushed down under SFT, and told apart better by Likra; None where an interval does not decide.
-
-    "Not pushed down": their change is not clearly below 0.
-    """
+    """Near-misses not pushed down under SFT, and told apart better by Likra; None where an interval does not decide."""
     if change[1] < 0.0 or separation[1] < 0.0:
         return False
-    return True if separation[0] > 0.0 else None
+    return True if change[0] >= 0.0 and separation[0] > 0.0 else None
 
 
 def _controls(controls: Sequence[ControlVerdict]) -> str:
     if not controls:
         return "No control was run."
-    loud = [control for control in controls if not control.passed]
+    tested = [control for control in controls if control.passed is not None]
+    loud = [control for control in tested if not control.passed]
     if loud:
-        return f"Of {len(controls)} controls {len(loud)} failed: {' '.join(control.sentence for control in loud)}"
+        return f"Of {len(tested)} controls {len(loud)} failed: {' '.join(control.sentence for control in loud)}"
+    if len(tested) < len(controls):
+        return f"{len(controls) - len(tested)} of {len(controls)} controls could not be tested."
     quiet = "The one control is" if len(controls) == 1 else f"All {len(controls)} controls are"
     return f"{quiet} quiet: no critical phase where none may be."
 

@@ -237,4 +237,4 @@ def rests_on(questions: int, seeds: int) -> str:
 
 def _verdicts(phases: Mapping[str, CriticalPhase]) -> str:
     """Where each arm's phase lies."""
-    return " ".join(f"{look(arm).label}: {words.phase_in_words(phase)}." for arm, phase in phases.items())
+    return " ".join(f"{look(arm).label}: {words.phase_in_words(phase).rstrip('.')}." for arm, phase in phases.items())

@@ -26,7 +26,7 @@ CLAIMS: dict[Subject, str] = {
 }
 """What each verdict is about: the paper's claims, which a sweep shows or does not."""
 
-PASSED = {True: "passed", False: "FAILED"}
+PASSED = {True: "passed", False: "FAILED", None: "not tested"}
 """ControlVerdict.passed, as the report says it."""
 
 MANY = 40
@@ -245,7 +245,7 @@ def _left_out(found: SweepFindings | None, facts: SweepFacts) -> Section:
                 title="Left out",
                 columns=("what", "how many", "why"),
                 rows=tuple(rows),
-                why="Nothing: every question offered, every trial and every volume stands in the numbers above.",
+                why="Nothing: every question offered and every trial stands in the numbers above.",
             ),
             Table(
                 title="Questions left out",

@@ -13,12 +13,11 @@ from rich.text import Text
 from likra_ray.analysis.curves import EfficiencyRatio, EfficiencyStep
 from likra_ray.analysis.findings import Finding
 from likra_ray.analysis.objectives import best, objective_value
-from likra_ray.records import CriticalPhase, CurvePoint, TrialResult
+from likra_ray.records import CurvePoint, TrialResult
+from likra_ray.reporting.words import NOTHING, phase_in_words, share
 
 VOLUMES_PER_TABLE = 9
 """Columns beside the arm's name that fit into 100; longer curves go on in another table."""
-NOTHING = "-"
-"""What stands where nothing was measured."""
 
 
 def finding_tables(finding: Finding) -> list[RenderableType]:
@@ -34,27 +33,6 @@ def finding_tables(finding: Finding) -> list[RenderableType]:
         *_efficiency(finding),
         Text(rests_on),
     ]
-
-
-def phase_in_words(phase: CriticalPhase) -> str:
-    """``jump between 41 and 96, midpoint 63 [48, 85], gain .27 [.19, .35]``, or ``none found:`` and why."""
-    if not phase.found or phase.onset is None or phase.end is None or phase.midpoint is None or phase.gain is None:
-        return f"none found: {phase.reason}"
-    midpoint = f"midpoint {phase.midpoint:.0f}"
-    if phase.midpoint_interval is not None:
-        midpoint += f" [{phase.midpoint_interval[0]:.0f}, {phase.midpoint_interval[1]:.0f}]"
-    gain = f"gain {share(phase.gain, 2)}"
-    if phase.gain_interval is not None:
-        gain += f" [{share(phase.gain_interval[0], 2)}, {share(phase.gain_interval[1], 2)}]"
-    return f"jump between {phase.onset:.0f} and {phase.end:.0f}, {midpoint}, {gain}"
-
-
-def share(value: float, digits: int = 3) -> str:
-    """An accuracy without its leading zero: ``.563``, ``-.05``, ``1.00``."""
-    if math.isnan(value):
-        return NOTHING
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if abs(float(text)) < 1 else f"{value:.{digits - 1}f}"
 
 
 def _titled(title: str, table: Table) -> Group:

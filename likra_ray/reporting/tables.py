@@ -88,7 +88,7 @@ def _ratio(ratio: EfficiencyRatio) -> Cell:
     if ratio.bounded and not math.isnan(ratio.at_least):
         return Cell(words.with_interval(ratio.ratio, ratio.interval))
     if ratio.bounded:
-        return Cell(words.with_interval(ratio.ratio, ratio.interval), "SFT loses there")
+        return Cell(NOTHING, "SFT loses there")
     reason = ratio.reason.replace("The second arm", "SFT").replace("that arm", "SFT")
     return Cell(f"above {number(ratio.at_least)}" if ratio.at_least > 0 else NOTHING, reason)
 

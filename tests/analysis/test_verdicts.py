@@ -47,7 +47,7 @@ def finding(**changes: Any) -> Finding:
         phase={"sft": NO_PHASE, "likra": phase(64.0, 0.3), "base_likra": NO_PHASE},
         efficiency={},
         ratio=(),
-        agreement={"likra": "Both jump."},
+        agreement={"likra": "Both jump.", "sft": "Neither jumps."},
     )
     return dataclasses.replace(made, **changes)
 
@@ -58,8 +58,18 @@ def test_critical_phase_in_words() -> None:
     assert found.sentence == (
         "Likra's accuracy jumps between 43 and 96 examples, midpoint 64 (95 % 51 to 80), "
         "gain 0.30 (95 % 0.25 to 0.35); "
-        f"no critical phase of Base-Likra was found: {NO_PHASE.reason.rstrip('.')} {RESTS_ON}"
+        f"no critical phase of Base-Likra was found: {NO_PHASE.reason.rstrip('.')} {RESTS_ON} Likra: Both jump."
     )
+
+
+def test_what_could_not_be_tested_is_not_decided() -> None:
+    untested = dataclasses.replace(NO_PHASE, tested=False)
+    short = finding(phase={arm: untested for arm in ("sft", "likra", "base_likra")})
+    assert verdicts.critical_phase_verdict(short).found is None and verdicts.sft_verdict(short).found is None
+    [control] = controls.control_verdicts("shuffled labels", short)
+    assert control.passed is None and "none could be looked for" in control.sentence
+    said = verdicts.likelihood_verdict(finding(likelihood_contrast=contrast(0.3, 0.2)), [control]).sentence
+    assert said.endswith("1 of 1 controls could not be tested.")
 
 
 def test_no_critical_phase_is_said_first() -> None:
@@ -76,7 +86,7 @@ def test_sft_in_the_same_words(located: CriticalPhase, found: bool, words: str) 
     verdict = verdicts.sft_verdict(finding(phase={"sft": located}))
     assert verdict.found is found and words in verdict.sentence
     assert "from 0.500 to 0.550 (95 % 0.520 to 0.580) at 256 examples" in verdict.sentence
-    assert verdict.sentence.endswith(f"{RESTS_ON} Likra: Both jump.")
+    assert verdict.sentence.endswith(f"{RESTS_ON} Neither jumps.")
 
 
 def ratio(**changes: Any) -> PhaseRatio:
@@ -102,13 +112,14 @@ CENSORED = row(status="at least", positives=NAN, worth=NAN, at_least=3.0, interv
     [
         (ratio(), (row(),), True, ("gains 4.2 times as much per example as SFT (95 % 2.0 to 9.5)",
                                    "one negative was worth 7.6 positives (95 % 3.0 to 20.0)")),
-        (ratio(), (CENSORED,), True, ("worth at least 3.0 positives", "95 % from 3.0, not bounded above")),
-        (ratio(), (BELOW,), False, ("At 128 negatives Likra is below the base",)),
+        (ratio(), (CENSORED,), True, ("worth more than 3.0 positives", "95 % from 3.0, not bounded above")),
+        (ratio(), (BELOW,), False, ("Likra's accuracy, 0.600, is below where SFT starts", "95 % -1.0 to -1.0")),
         (ratio(), (row(interval=(-0.5, 9.0)),), None, ("95 % -0.5 to 9.0",)),
         (ratio(), (row(interval=(-0.9, -0.1), worth=-0.5),), False, ("-0.5 positives",)),
         (ratio(bounded=False, ratio=NAN, reason="The second arm's gain, 0.01, is within noise of 0."), (row(),), True,
          ("no finite ratio of Likra's gain to SFT's can be given: SFT's gain, 0.01, is within noise of 0. At 128",)),
-        (ratio(at_least=NAN), (row(),), True, ("no finite ratio",)),
+        (ratio(at_least=NAN), (row(),), True, ("SFT loses accuracy, so a ratio of gains says nothing",)),
+        (ratio(), (row(status="below the base", interval=(-1.0, 2.0)),), None, ("lies within 95 % -1.0 to 2.0",)),
         (None, (row(volume=64), row(volume=256)), True, ("Without a critical phase", "At 256 negatives")),
         (None, (), None, ("was not measured",)),
     ],
@@ -176,7 +187,7 @@ def contrast(near_miss: float, separation: float) -> LikelihoodContrast:
 
 @pytest.mark.parametrize(
     ("near_miss", "separation", "found"),
-    [(0.0, 0.2, True), (0.3, 0.2, True), (-0.3, 0.2, False), (0.0, -0.2, False), (0.0, 0.01, None)],
+    [(0.0, 0.2, None), (0.3, 0.2, True), (-0.3, 0.2, False), (0.0, -0.2, False), (0.0, 0.01, None)],
 )
 def test_likelihoods_as_published_or_not(near_miss: float, separation: float, found: bool | None) -> None:
     verdict = verdicts.likelihood_verdict(finding(likelihood_contrast=contrast(near_miss, separation)), ())

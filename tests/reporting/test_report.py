@@ -185,7 +185,7 @@ def test_a_sweep_of_one_configuration_says_why_the_rest_is_missing(found: SweepF
         "— Fewer than 8 finished trials.",
         "— It takes two finished trials and a setting that differs between them.",
         "— This sweep holds no control configuration",
-        "— Nothing: every question offered, every trial and every volume stands in the numbers above.",
+        "— Nothing: every question offered and every trial stands in the numbers above.",
         "— No likelihoods were estimated.",
         "— The ledger holds no versions.",
     ):
