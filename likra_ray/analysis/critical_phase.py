@@ -40,7 +40,7 @@ FAR_OUT = 3.0
 """Interquartile ranges beyond the quartiles at which a margin is drawn in: Tukey (1977), section 2D, "far out"."""
 PLAUSIBLE_SHIFT = 0.5
 """Doublings: largest standard deviation between runs believed, unless seen, of onset, midpoint and end. An assumption;
-with it intervals of runs 0 to .3 doublings apart cover what they should, measured: docs/locate.md."""
+with it intervals of runs 0 to .3 doublings apart cover 89 to 100 %, measured: docs/locate.md."""
 PLAUSIBLE_GAIN = 0.25
 """The same of the gain, as a share of it; an assumption too."""
 
