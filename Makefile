@@ -1,11 +1,12 @@
 # The commands of the README; CI runs check and test.
 #   make sweep    set up .venv and run search_spaces/quickstart.yaml
 #   make test     set up .venv and run the tests
+#   make test-long  those that take minutes each
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: install sweep test check bench
+.PHONY: install sweep test test-long check bench
 
 install: $(READY)
 
@@ -23,6 +24,9 @@ sweep: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+test-long: $(READY)
+	$(BIN)/python -m pytest -m long
 
 check: $(READY)
 	$(BIN)/ruff check .

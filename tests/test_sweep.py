@@ -248,6 +248,7 @@ def plant_a_jump(folder: Path, found: Ledger) -> None:
         store.save_table(result.heads["negative"], result.evaluation, volume, planted)
 
 
+@pytest.mark.long
 def test_a_located_phase_is_measured_at_finer_volumes(tmp_path: Path) -> None:
     """The phase is planted in the score tables, all else is real: the refinement trains and scores inside it."""
     fixed = [
@@ -281,6 +282,7 @@ def test_a_located_phase_is_measured_at_finer_volumes(tmp_path: Path) -> None:
         assert all(torch.equal(inside[name], by_itself[name]) for name in by_itself)
 
 
+@pytest.mark.long
 def test_controls_run_in_a_sweep_over_fields_within_fields(tmp_path: Path) -> None:
     """Shuffled labels, options in view and the prior at once; both trials share the positive head."""
     given = [

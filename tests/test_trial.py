@@ -16,7 +16,7 @@ from likra_ray.storage import Storage
 
 SMOKE = str(Path(__file__).parents[1] / "search_spaces/smoke.yaml")
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
 
 
 def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
