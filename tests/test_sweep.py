@@ -311,6 +311,7 @@ def test_controls_run_in_a_sweep_over_fields_within_fields(tmp_path: Path) -> No
     assert all("\nOptions:\n- " in question.prompt for question in book.material.evaluate)
 
 
+@pytest.mark.long
 def test_two_workers_under_zero_2_make_the_same_head_as_one(tmp_path: Path) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
     two = ["--set", "trial.resources.workers=2", "--set", "trial.zero_stage=2"]
