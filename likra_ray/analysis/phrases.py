@@ -28,11 +28,11 @@ def estimated(found: Estimate, digits: int = 2) -> str:
     return f"{found.value:+.{digits}f} ({within(found.interval, digits, sign=True)})"
 
 
-def jump(phase: CriticalPhase, unit: str = "") -> str:
+def jump(phase: CriticalPhase) -> str:
     """``between 41 and 96 examples, midpoint 63 (95 % 48 to 85), gain 0.27 (95 % 0.19 to 0.35)``, of a phase found."""
     assert phase.onset is not None and phase.end is not None and phase.midpoint is not None and phase.gain is not None
     assert phase.midpoint_interval is not None and phase.gain_interval is not None
     return (
         f"between {phase.onset:.0f} and {phase.end:.0f} examples, midpoint {phase.midpoint:.0f} "
-        f"({within(phase.midpoint_interval, 0)}), gain {phase.gain:.2f}{unit} ({within(phase.gain_interval)})"
+        f"({within(phase.midpoint_interval, 0)}), gain {phase.gain:.2f} ({within(phase.gain_interval)})"
     )

@@ -17,6 +17,7 @@ from likra_ray.analysis.near_miss import Effects
 from likra_ray.analysis.objectives import objective_value
 from likra_ray.analysis.pareto import Choice
 from likra_ray.records import KINDS, CriticalPhase, TrialResult
+from likra_ray.reporting import words
 
 Row = dict[str, Any]
 
@@ -160,7 +161,7 @@ def likelihood_rows(findings: Iterable[Finding]) -> list[Row]:
 def effect_rows(effects: Effects) -> list[Row]:
     """What changing each field did: pairs, then slopes."""
     pairs = [
-        {"field": one.field, "arm": one.arm, "context": _context(one.context), "low": str(one.low),
+        {"field": one.field, "arm": one.arm, "context": words.context(one.context), "low": str(one.low),
          "high": str(one.high), "volume": one.volume, **_estimate("accuracy", one.accuracy),
          **_estimate("midpoint_doublings", one.midpoint), **_estimate("gain", one.gain),
          "questions": one.accuracy.questions, "seeds": one.accuracy.seeds,
@@ -168,16 +169,12 @@ def effect_rows(effects: Effects) -> list[Row]:
         for one in effects.pairs
     ]  # fmt: skip
     slopes = [
-        {"field": one.field, "arm": one.arm, "context": _context(one.context), "low": f"{one.levels[0]:g}",
+        {"field": one.field, "arm": one.arm, "context": words.context(one.context), "low": f"{one.levels[0]:g}",
          "high": f"{one.levels[-1]:g}", "volume": one.volume, **_estimate("slope", one.slope),
          "questions": one.slope.questions, "seeds": one.slope.seeds, "reason": one.slope.reason}
         for one in effects.slopes if one.levels
     ]  # fmt: skip
     return [*pairs, *slopes]
-
-
-def _context(context: Mapping[str, Any]) -> str:
-    return " ".join(f"{field}={value}" for field, value in context.items())
 
 
 def pareto_rows(offered: Sequence[Choice], front: Sequence[Choice]) -> list[Row]:

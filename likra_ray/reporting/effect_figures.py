@@ -24,15 +24,10 @@ BEHIND = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
 """The ground under letters that lines may run behind."""
 
 
-def context_in_words(context: Mapping[str, Any]) -> str:
-    """``learning_rate=0.0005 seed=0``; empty where there is none."""
-    return " ".join(f"{field}={words.setting(value)}" for field, value in context.items())
-
-
 def effect_in_words(effect: FactorEffect) -> str:
     """``near_miss_share 0 → 1, Likra (learning_rate=0.0005)``."""
     change = f"{effect.field} {words.setting(effect.low)} → {words.setting(effect.high)}, {look(effect.arm).label}"
-    context = context_in_words(effect.context)
+    context = words.context(effect.context)
     return f"{change} ({context})" if context else change
 
 

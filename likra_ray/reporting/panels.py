@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from likra_ray.analysis.findings import Finding
 from likra_ray.analysis.near_miss import FactorEffect, FactorSlope
 from likra_ray.analysis.sweep_findings import SweepFindings
-from likra_ray.reporting import data, effect_figures, figures, likelihood_figures
+from likra_ray.reporting import data, effect_figures, figures, likelihood_figures, words
 from likra_ray.reporting.drawing import look
 from likra_ray.reporting.effect_figures import Level
 from likra_ray.reporting.figures import MAIN_ARMS, PER_DOUBLING, PER_EXAMPLE
@@ -191,7 +191,7 @@ def levels_panel(found: SweepFindings, field: str) -> Panel | None:
 
 def _levels(findings: Sequence[Finding], slope: FactorSlope) -> list[Level]:
     """The points of the curves that a slope was laid through."""
-    context = effect_figures.context_in_words(slope.context)
+    context = words.context(slope.context)
     line = []
     for level in slope.levels:
         wanted = {**slope.context, slope.field: level}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from likra_ray.analysis import arms
 from likra_ray.analysis.curves import EfficiencyRatio
@@ -200,7 +200,7 @@ def effect_table(effects: Effects, *, near_miss: bool) -> Table:
 
     rows = [
         cells(
-            Cell(f"{one.field} {words.setting(one.low)} → {words.setting(one.high)}", _context(one.context)),
+            Cell(f"{one.field} {words.setting(one.low)} → {words.setting(one.high)}", words.context(one.context)),
             look(one.arm).label,
             str(one.volume) if one.volume is not None else Cell(NOTHING, "none shared"),
             estimate_cell(one.accuracy, digits=3),
@@ -212,7 +212,7 @@ def effect_table(effects: Effects, *, near_miss: bool) -> Table:
     ]
     rows += [
         cells(
-            Cell(f"{one.field}, per unit", _context(one.context)),
+            Cell(f"{one.field}, per unit", words.context(one.context)),
             look(one.arm).label,
             str(one.volume) if one.volume is not None else Cell(NOTHING, "none shared"),
             estimate_cell(one.slope, digits=3),
@@ -238,10 +238,6 @@ def effect_table(effects: Effects, *, near_miss: bool) -> Table:
         data=data.effect_rows(effects),
         folded=True,
     )
-
-
-def _context(context: Mapping[str, object]) -> str:
-    return " ".join(f"{field}={words.setting(value)}" for field, value in context.items())
 
 
 def likelihood_table(finding: Finding) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from likra_ray.analysis.estimates import Estimate
 from likra_ray.records import CriticalPhase
@@ -17,12 +18,6 @@ def share(value: float, digits: int = 3) -> str:
         return NOTHING
     text = f"{value:.{digits}f}"
     return text.replace("0.", ".", 1) if abs(float(text)) < 1 else f"{value:.{digits - 1}f}"
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """A difference of accuracies: ``+.052``, ``-.010``, ``.000``."""
-    text = share(value, digits)
-    return f"+{text}" if value > 0 and float(f"{value:.{digits}f}") != 0 else text.replace("-.000", ".000")
 
 
 def phase_in_words(phase: CriticalPhase) -> str:
@@ -84,3 +79,8 @@ def setting(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name}: {setting(one)}" for name, one in value.items() if one is not None) + "}"
     return "none" if value is None else str(value)
+
+
+def context(settings: Mapping[str, object]) -> str:
+    """``learning_rate=0.0005 seed=0``; empty where there is none."""
+    return " ".join(f"{field}={setting(value)}" for field, value in settings.items())

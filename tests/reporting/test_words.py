@@ -13,15 +13,6 @@ NAN, INF = math.nan, math.inf
 
 
 @pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [(0.052, 3, "+.052"), (-0.0104, 3, "-.010"), (0.0, 3, ".000"), (0.0001, 3, ".000"), (-0.0001, 3, ".000"),
-     (1.5, 2, "+1.5"), (NAN, 3, "-")],
-)  # fmt: skip
-def test_signed(value: float, digits: int, text: str) -> None:
-    assert words.signed(value, digits) == text
-
-
-@pytest.mark.parametrize(
     ("value", "text"),
     [(512, "512"), (0.0005, "0.0005"), (12.34, "12.3"), (123.4, "123"), (1.2e6, "1.2e+06"), (0.0, "0"), (-3.0, "-3"),
      (NAN, "-"), (INF, "∞"), (-INF, "-∞")],
@@ -63,3 +54,8 @@ def test_setting(value: object, text: str) -> None:
 
 def test_count() -> None:
     assert [words.count(number, "seed") for number in (0, 1, 2876)] == ["0 seeds", "1 seed", "2,876 seeds"]
+
+
+def test_context() -> None:
+    assert words.context({"learning_rate": 5e-4, "near_miss_from": "own"}) == "learning_rate=0.0005 near_miss_from=own"
+    assert words.context({}) == ""
