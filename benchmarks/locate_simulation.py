@@ -87,7 +87,7 @@ def main() -> None:
     began = time.process_time()
     parts = [arguments.only] if arguments.only else list(PARTS)
     text = "\n\n".join(PARTS[part](0.1 if arguments.quick else 1.0) for part in parts)
-    text += f"\n\nAll of it: {time.process_time() - began:.0f} s of one core."
+    text += f"\n\nAll of it: {time.process_time() - began:.0f} s of processor time."
     print(text)
     if not arguments.quick and not arguments.only:
         before, rest = PAGE.read_text().split(BEGIN)
@@ -260,7 +260,7 @@ def harder(share: float) -> str:
         Cell(name="dip of .08 before it, chance .25 at 0", plant=replace(phase, dip=0.08, tied_at_zero=0.25)),
         Cell(name="falls from .2 at 0 to .06, stays there, then the phase", plant=below),
         Cell(name="falls from .2 to .06, and on to .02, then the phase", plant=replace(below, dip=0.04)),
-        Cell(name="the same, gain .15", plant=replace(below, gain=0.15, dip=0.04)),
+        Cell(name="the same, gain .25", plant=replace(below, gain=0.25, dip=0.04)),
         Cell(name="plateau to 16,384", plant=replace(phase, volumes=long)),
         Cell(name="drifts up by .06 after it", plant=replace(phase, drift=0.06)),
         Cell(name="drifts down by .06 after it", plant=replace(phase, drift=-0.06)),
@@ -276,6 +276,8 @@ def harder(share: float) -> str:
         Cell(name="falls to .06, then saturates at .31", plant=replace(slow, family="saturating")),
         Cell(name="falls to .10, on to .04, then rises steadily", plant=v_shaped, midpoints=(5.0, 6.5)),
         Cell(name="the same, three seeds", plant=v_shaped, midpoints=(5.0, 6.5), seeds=3),
+        Cell(name="falls to .06, jumps back to .2", plant=replace(below, gain=0.14)),
+        Cell(name="the same, three seeds", plant=replace(below, gain=0.14), seeds=3),
         Cell(name="falls to .06, rises steadily but for a hollow of .06", plant=replace(slow, dip=0.06)),
         Cell(name="saturates, then drifts down by .05", plant=Plant(family="saturating", gain=0.3, drift=-0.05)),
         Cell(name="constant, 60 questions", plant=Plant(family="constant"), questions=60),

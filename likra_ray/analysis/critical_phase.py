@@ -8,7 +8,7 @@ n = 0 is no point on a log axis. The logistic in log2 n is at its lower asymptot
 the rise starts from, as it should: both heads of a Likra arm equal the base there and its accuracy is chance. The
 diminishing-returns family is written in n and needs no convention; log-linear has n = 0 one doubling before the first
 positive volume. Leading volumes that lie clearly above a later one are left out: the rise is from the dip, and then it
-also has to beat a steady recovery.
+also has to beat a steady recovery and to end clearly above what was left out: coming back is not learning.
 
 Intervals resample questions, one draw for every volume and seed, refit, and are widened by how the seeds differ
 (resampling.widening). A bootstrap of a jump's place is inconsistent where the change is discontinuous (arXiv
@@ -26,6 +26,7 @@ import numpy as np
 
 from likra_ray.analysis import fits
 from likra_ray.analysis.curve_input import checked_values, checked_volumes
+from likra_ray.analysis.dips import only_a_recovery, volumes_before_a_dip
 from likra_ray.analysis.resampling import draw, gradient, influences, interval, means, resampled_means, widening
 from likra_ray.analysis.simpler_stories import LEVEL, LOGISTIC_PARAMETERS, Chances, chances
 from likra_ray.records import CriticalPhase
@@ -34,8 +35,6 @@ REFITS = 1000
 """Draws behind each interval: Efron & Tibshirani (1993), section 13.3, ask for about 1000."""
 WIDEST_INTERVAL = 2.0
 """Doublings the midpoint's interval must stay under: design section 7."""
-CLEAR_DIP = 3.0
-"""Standard errors over questions by which a leading volume must lie above a later one: 1 chance in 1000 each."""
 FAR_OUT = 3.0
 """Interquartile ranges beyond the quartiles at which a margin is drawn in: Tukey (1977), section 2D, "far out"."""
 PLAUSIBLE_SHIFT = 0.5
@@ -127,11 +126,11 @@ def _apart(first: tuple[float, float] | None, second: tuple[float, float] | None
 
 def _located_phase(volumes: np.ndarray, values: np.ndarray, rng: np.random.Generator, *, most: float) -> CriticalPhase:
     """The phase of (S, V, Q) checked values; `most`: the largest gain there can be."""
-    measured_volumes = len(volumes)
-    volumes, values = _after_a_dip(volumes, values)
+    measured_volumes, measured = volumes, values
+    dropped = volumes_before_a_dip(values)
+    volumes, values = volumes[dropped:], values[:, dropped:]
     seeds, volume_count, questions = values.shape
 
-    dropped = measured_volumes - volume_count
     dip = f" The rise is looked for from {volumes[0]} examples on: what lies before it is above it." if dropped else ""
 
     def refused(reason: str, *, tested: bool = True) -> CriticalPhase:
@@ -154,42 +153,18 @@ def _located_phase(volumes: np.ndarray, values: np.ndarray, rng: np.random.Gener
     shapes = fits.logistic_shapes(volumes)
     logistic = fits.project(shapes, covariance, upward=True)
     best = _located(fits.fit(curve[None], logistic), shapes, most)
-    stories = chances(volumes, curve, covariance, logistic, dipped=volume_count < measured_volumes, rng=rng)
-    curves = resampled_means(values, draw(questions=questions, resamples=REFITS, rng=rng))
-    curves = curves[~np.isnan(curves).any(axis=1)]
+    stories = chances(volumes, curve, covariance, logistic, dipped=dropped > 0, rng=rng)
+    resampled = resampled_means(measured, draw(questions=questions, resamples=REFITS, rng=rng))
+    resampled = resampled[~np.isnan(resampled).any(axis=1)]
+    curves = resampled[:, dropped:]
     ends = _intervals(best, _located(fits.fit(curves, logistic), shapes, most), curves, values)
     failed = _failed_gate(stories, best, ends, volumes)
+    if not failed and dropped:
+        after = measured_volumes > np.exp2(best.midpoint[0])
+        failed = only_a_recovery(measured, resampled, dropped=dropped, after=after)
     if failed:
         return refused(failed)
     return _phase(best, ends, _verdict(stories, seeds) + dip, questions, seeds)
-
-
-def _after_a_dip(volumes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The curve without the leading volumes that lie clearly above a later one, where enough are left; else as it is.
-
-    A negative head first makes every answer of its kind likelier, so Base-Likra falls below chance before it rises
-    (measured on the atlas: .20 at 0, .05 at 16, .34 at 256). The rise then starts from the dip: a fit that has to
-    start at volume 0 would call the whole curve flat. Where too few volumes are left the curve just falls.
-    """
-    start = 0
-    while start + 1 < len(volumes) and any(
-        _clearly_above(values[:, start], values[:, later]) for later in range(start + 1, len(volumes))
-    ):
-        start += 1
-    if len(volumes) - start <= LOGISTIC_PARAMETERS:
-        return volumes, values
-    return volumes[start:], values[:, start:]
-
-
-def _clearly_above(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether the mean of (S, Q) values exceeds that of others by CLEAR_DIP standard errors, paired by question."""
-    differences = first - second
-    differences = differences[:, ~np.isnan(differences).all(axis=0)]
-    if differences.shape[1] < 2:
-        return False
-    by_question = np.nanmean(differences, axis=0)
-    error = float(by_question.std(ddof=1)) / np.sqrt(len(by_question))
-    return bool(by_question.mean() > CLEAR_DIP * error > 0.0)
 
 
 def _drawn_in(margins: np.ndarray) -> np.ndarray:

@@ -117,6 +117,8 @@ def test_a_likra_curve_from_chance_is_found_between_32_and_128() -> None:
         ((0.2, 0.05, 0.044, 0.075, 0.175, 0.338, 0.30), True),  # Base-Likra on the atlas, near-misses alone
         ((0.2, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05), False),  # it falls, and stays
         ((0.2, 0.05, 0.09, 0.13, 0.17, 0.21, 0.25), False),  # it falls, and recovers steadily
+        ((0.2, 0.08, 0.087, 0.053, 0.06, 0.197, 0.127), False),  # Likra on the atlas, its training labels shuffled
+        ((0.2, 0.05, 0.05, 0.05, 0.19, 0.2, 0.2), False),  # it falls, and jumps back to chance
     ],
 )
 def test_a_rise_from_below_chance_is_a_phase_and_a_fall_is_none(accuracy: tuple[float, ...], found: bool) -> None:
@@ -131,6 +133,14 @@ def test_a_rise_from_below_chance_is_a_phase_and_a_fall_is_none(accuracy: tuple[
         midpoints += [number(phase, "midpoint")] if phase.found else []
     assert sum(verdicts) >= 9 if found else sum(verdicts) <= 1
     assert all(90 < midpoint < 256 for midpoint in midpoints)
+
+
+def test_a_jump_back_to_where_the_curve_stood_is_refused_with_its_interval() -> None:
+    plant = Plant(start=0.06, gain=0.14, tied_at_zero=0.2, midpoint=100.0)
+    for seeds in (1, 3):
+        phases = [located(plant, seed, seeds=seeds) for seed in range(8)]
+        assert sum(phase.found for phase in phases) <= 1
+        assert any("only makes up for a dip" in phase.reason for phase in phases)
 
 
 def test_a_steady_recovery_after_a_fall_that_goes_on_is_no_phase() -> None:
