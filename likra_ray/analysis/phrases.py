@@ -11,7 +11,7 @@ ARM_NAMES = {"sft": "SFT", "likra": "Likra", "base_likra": "Base-Likra"}
 
 def rests_on(questions: int, seeds: int) -> str:
     """``300 questions, 1 seed``."""
-    return f"{questions} questions, {seeds} seed{'' if seeds == 1 else 's'}"
+    return f"{questions:,} question{'' if questions == 1 else 's'}, {seeds} seed{'' if seeds == 1 else 's'}"
 
 
 def within(interval: tuple[float, float], digits: int = 2, *, sign: bool = False) -> str:

@@ -6,12 +6,12 @@ import functools
 import math
 from collections.abc import Sequence
 
-from likra_ray.analysis import pareto
+from likra_ray.analysis import pareto, phrases
 from likra_ray.analysis.findings import Finding
 from likra_ray.analysis.objectives import objective_value
 from likra_ray.analysis.sweep_findings import SweepFindings
 from likra_ray.records import TrialResult
-from likra_ray.reporting import data, effect_figures, figures, words
+from likra_ray.reporting import data, effect_figures, words
 from likra_ray.reporting.page import Caption, Panel, SweepFacts
 from likra_ray.reporting.panels import resampled
 
@@ -27,7 +27,7 @@ def pareto_panel(findings: Sequence[Finding]) -> Panel:
         caption=Caption(
             "Every configuration stopped at every volume; joined are those that none beats with as few negatives or "
             "fewer. Chosen on the questions they are scored on, so the front is optimistic.",
-            "; ".join(dict.fromkeys(figures.rests_on(one.point.questions, one.point.seeds) for one in offered)),
+            "; ".join(dict.fromkeys(phrases.rests_on(one.point.questions, one.point.seeds) for one in offered)),
             f"bars: {resampled(seeds)}",
             ("likra_ray.analysis.pareto.choices", "likra_ray.analysis.pareto.front"),
         ),

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from likra_ray.analysis.findings import Finding
+from likra_ray.analysis.phrases import rests_on
 from likra_ray.records import CriticalPhase, CurvePoint
 from likra_ray.reporting import drawing, words
 from likra_ray.reporting.drawing import GRID, INK, SOFT, look
@@ -220,19 +221,6 @@ def learning_curves(finding: Finding, *, title: str) -> bytes:
     caption = f"{rests_on(finding.questions, len(finding.seeds))}; bands: 95 %. {_verdicts(phases)}"
     drawn = functools.partial(draw_learning_curves, finding=finding)
     return drawing.png(drawn, title=title, caption=caption)
-
-
-def efficiency_ladder(finding: Finding) -> bytes:
-    """PNG of `draw_efficiency` per example."""
-    caption = f"{rests_on(finding.questions, len(finding.seeds))}; bars: 95 %; the axis is logarithmic beyond the grey."
-    drawn = functools.partial(draw_efficiency, finding=finding)
-    title = f"What an added example is worth: {finding.name}"
-    return drawing.png(drawn, title=title, caption=caption, height=ladder_height(finding))
-
-
-def rests_on(questions: int, seeds: int) -> str:
-    """``160 questions, 3 seeds``."""
-    return f"{words.count(questions, 'question')}, {words.count(seeds, 'seed')}"
 
 
 def _verdicts(phases: Mapping[str, CriticalPhase]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Literal
 
+from likra_ray.analysis import phrases
 from likra_ray.analysis.findings import Finding
 from likra_ray.analysis.near_miss import FactorEffect, FactorSlope
 from likra_ray.analysis.sweep_findings import SweepFindings
@@ -18,17 +20,33 @@ NEAR_MISS_FIELDS = ("near_miss_share", "negative_source.near_miss_from", "negati
 """Searched fields that say which negatives are used: the near-miss section has their effects."""
 
 CONTROL_FIELDS = ("contamination_share", "labels")
-"""Searched fields that make a configuration a control."""
+"""Searched fields that make a configuration a control: its own section has their effects."""
+
+Group = Literal["near-misses", "controls", "others"]
+"""Sections that hold effects."""
+
+
+def group_of(field: str) -> Group:
+    """The section that a searched field's effects stand in."""
+    if field in NEAR_MISS_FIELDS:
+        return "near-misses"
+    return "controls" if field in CONTROL_FIELDS else "others"
 
 
 def rests_on(finding: Finding) -> str:
     """``160 questions, 3 seeds (0, 1, 2)``."""
-    return f"{figures.rests_on(finding.questions, len(finding.seeds))} ({', '.join(map(str, finding.seeds))})"
+    return f"{phrases.rests_on(finding.questions, len(finding.seeds))} ({', '.join(map(str, finding.seeds))})"
 
 
 def resampled(seeds: int) -> str:
     """The kind of interval of everything that is a mean over questions."""
     how = "95 %, questions resampled, the same draw for all volumes and arms"
+    return f"{how}; {'conditional on this one training run' if seeds == 1 else 'widened by what the seeds say'}"
+
+
+def refitted(seeds: int) -> str:
+    """The kind of interval of a critical phase."""
+    how = "95 %, the logistic refitted to resampled questions, the same draw for all volumes"
     return f"{how}; {'conditional on this one training run' if seeds == 1 else 'widened by what the seeds say'}"
 
 
@@ -42,7 +60,7 @@ def curve_panel(finding: Finding, findings: Sequence[Finding]) -> Panel:
             "darker: the interval of its midpoint, the dash-dotted line. At 0 both heads are the base, every Likra "
             "score is 0 and its accuracy is chance: part of a jump is recovery from chance.",
             rests_on(finding),
-            f"bands: {resampled(len(finding.seeds))}",
+            f"bands: {resampled(len(finding.seeds))}; phase: {refitted(len(finding.seeds))}",
             ("likra_ray.analysis.curves.learning_curve", "likra_ray.analysis.curves.points",
              "likra_ray.analysis.critical_phase.locate"),
         ),
@@ -81,14 +99,18 @@ def configurations_panel(findings: Sequence[Finding]) -> Panel:
         title="Likra in every configuration",
         caption=Caption(
             "Accuracy of Likra with its critical phase where one was found, SFT (orange) thin beside it.",
-            "; ".join(dict.fromkeys(figures.rests_on(one.questions, len(one.seeds)) for one in findings)),
+            "; ".join(dict.fromkeys(phrases.rests_on(one.questions, len(one.seeds)) for one in findings)),
             f"bands: {resampled(seeds)}",
-            ("likra_ray.analysis.curves.points", "likra_ray.analysis.critical_phase.locate"),
+            (
+                "likra_ray.analysis.curves.learning_curve",
+                "likra_ray.analysis.curves.points",
+                "likra_ray.analysis.critical_phase.locate",
+            ),
         ),
         drawing=_small(shown) if len(shown) > 1 else None,
         why="There is one configuration, shown above.",
         height=figures.small_height([title for title, _, _ in shown]),
-        data=data.phase_rows(findings),
+        data=[row for row in data.curve_rows(findings) if row["arm"] in ("likra", "sft")],
     )
 
 
@@ -122,13 +144,19 @@ def efficiency_panels(finding: Finding, findings: Sequence[Finding]) -> tuple[Pa
     return first, second
 
 
-def effects_panel(found: SweepFindings, *, near_miss: bool) -> Panel:
-    """The effects of the fields that choose negatives, or of all other searched fields but the controls'."""
-    pairs = [one for one in found.effects.pairs if (one.field in NEAR_MISS_FIELDS) == near_miss
-             and one.field not in CONTROL_FIELDS]  # fmt: skip
+EFFECT_TITLES: dict[Group, str] = {
+    "near-misses": "What the kind of negative changed",
+    "controls": "What the controls changed",
+    "others": "What the other settings changed",
+}
+
+
+def effects_panel(found: SweepFindings, group: Group) -> Panel:
+    """The effects of one group of searched fields."""
+    pairs = [one for one in found.effects.pairs if group_of(one.field) == group]
     return Panel(
-        name="near_miss_effects" if near_miss else "other_effects",
-        title="What the kind of negative changed" if near_miss else "What the other settings changed",
+        name=f"effects_of_{group.replace('-', '_')}",
+        title=EFFECT_TITLES[group],
         caption=Caption(
             "Change of accuracy between two configurations that differ in one setting, at the largest volume both "
             "measured with the same seeds; in brackets what they share. Right of the line: better.",
@@ -139,23 +167,21 @@ def effects_panel(found: SweepFindings, *, near_miss: bool) -> Panel:
         drawing=functools.partial(effect_figures.draw_effects, pairs=tuple(pairs))
         if effect_figures.shown_effects(pairs)
         else None,
-        why=_not_compared(found, pairs, near_miss=near_miss),
+        why=_not_compared(found, pairs, group),
         height=effect_figures.effects_height(pairs),
-        data=[row for row in data.effect_rows(found.effects) if (row["field"] in NEAR_MISS_FIELDS) == near_miss
-              and row["field"] not in CONTROL_FIELDS],
-    )  # fmt: skip
+        data=[row for row in data.effect_rows(found.effects) if group_of(str(row["field"])) == group],
+    )
 
 
-def _not_compared(found: SweepFindings, pairs: Sequence[FactorEffect], *, near_miss: bool) -> str:
+def _not_compared(found: SweepFindings, pairs: Sequence[FactorEffect], group: Group) -> str:
     """Why there is no effect to show."""
     reasons = [pair.accuracy.reason for pair in pairs if pair.accuracy.reason]
-    reasons += [f"{field}: {why}" for field, why in found.effects.not_compared.items()
-                if (field in NEAR_MISS_FIELDS) == near_miss]  # fmt: skip
+    reasons += [f"{field}: {why}" for field, why in found.effects.not_compared.items() if group_of(field) == group]
     return " ".join(dict.fromkeys(reasons)) or "No two configurations of this sweep differ in such a setting alone."
 
 
 def _effects_rest_on(pairs: Sequence[FactorEffect]) -> str:
-    each = dict.fromkeys(figures.rests_on(pair.accuracy.questions, pair.accuracy.seeds)
+    each = dict.fromkeys(phrases.rests_on(pair.accuracy.questions, pair.accuracy.seeds)
                          for pair in effect_figures.shown_effects(pairs))  # fmt: skip
     return "; ".join(each) or "nothing that was measured"
 
@@ -174,7 +200,7 @@ def levels_panel(found: SweepFindings, field: str) -> Panel | None:
         caption=Caption(
             f"Accuracy at {', '.join(map(str, volumes))} examples by the value of {field}; points of one line share "
             "all other settings and stand a little apart where lines meet.",
-            "; ".join(dict.fromkeys(figures.rests_on(point.questions, point.seeds) for point in points)),
+            "; ".join(dict.fromkeys(phrases.rests_on(point.questions, point.seeds) for point in points)),
             f"bars: {resampled(min(point.seeds for point in points))}",
             ("likra_ray.analysis.near_miss.factor_slope", "likra_ray.analysis.curves.points"),
         ),

@@ -16,7 +16,7 @@ from likra_ray.analysis.verdicts import Verdict
 from likra_ray.reporting import drawing
 from likra_ray.reporting.data import to_csv
 from likra_ray.reporting.page import Panel, Section, SweepFacts, Table
-from likra_ray.reporting.sections import CLAIMS, SHOWN, pictures, sections
+from likra_ray.reporting.sections import CLAIMS, RECOMPUTE, SHOWN, pictures, sections
 
 PAGE = "report.html"
 """Name of the page, and of its template beside this file."""
@@ -50,7 +50,7 @@ def page(found: SweepFindings | None, facts: SweepFacts, made: Sequence[Section]
     return _template().render(
         facts=facts,
         headline=headline,
-        verdicts=[(CLAIMS[one.subject], SHOWN[one.found], one.sentence) for one in verdicts],
+        verdicts=[(CLAIMS[one.subject], SHOWN[one.found], one.sentence, RECOMPUTE[one.subject]) for one in verdicts],
         sections=made,
         picture=_picture,
         light=Markup(drawing.style_sheet(dark=False)),

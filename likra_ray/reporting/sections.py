@@ -17,6 +17,15 @@ from likra_ray.reporting.words import NOTHING, number
 SHOWN = {True: "shown", False: "not shown", None: "not decided"}
 """Verdict.found, as the report says it."""
 
+RECOMPUTE: dict[Subject, str] = {
+    "critical phase": "likra_ray.analysis.verdicts.critical_phase_verdict",
+    "SFT": "likra_ray.analysis.verdicts.sft_verdict",
+    "efficiency": "likra_ray.analysis.verdicts.efficiency_verdict",
+    "near-misses": "likra_ray.analysis.verdicts.near_miss_verdict",
+    "likelihoods": "likra_ray.analysis.verdicts.likelihood_verdict",
+}
+"""The function that gives each verdict from a configuration's Finding, which findings.find gives from score tables."""
+
 CLAIMS: dict[Subject, str] = {
     "critical phase": "Likra's accuracy jumps",
     "SFT": "SFT's accuracy does not jump",
@@ -83,10 +92,15 @@ def _near_misses(found: SweepFindings) -> Section:
     return Section(
         name="near-misses",
         title="Near-misses: which negatives teach more",
-        sentences=tuple(f"{field}: not compared, {why}" for field, why in found.effects.not_compared.items()),
-        panels=(panels.effects_panel(found, near_miss=True), *[panel for panel in levels if panel is not None]),
-        tables=(tables.effect_table(found.effects, near_miss=True),),
+        sentences=_not_compared(found, "near-misses"),
+        panels=(panels.effects_panel(found, "near-misses"), *[panel for panel in levels if panel is not None]),
+        tables=(tables.effect_table(found.effects, "near-misses"),),
     )
+
+
+def _not_compared(found: SweepFindings, group: panels.Group) -> tuple[str, ...]:
+    asked = {field: why for field, why in found.effects.not_compared.items() if panels.group_of(field) == group}
+    return tuple(f"{field}: not compared, {why}" for field, why in asked.items())
 
 
 def _likelihoods(finding: Finding, findings: Sequence[Finding]) -> Section:
@@ -102,13 +116,14 @@ def _choices(found: SweepFindings, facts: SweepFacts) -> Section:
     return Section(
         name="choices",
         title="What there is to choose between",
+        sentences=_not_compared(found, "others"),
         panels=(
             choice_panels.pareto_panel(found.findings),
             choice_panels.importance_panel(found),
             choice_panels.parallel_panel(facts),
-            panels.effects_panel(found, near_miss=False),
+            panels.effects_panel(found, "others"),
         ),
-        tables=(_configurations(found),),
+        tables=(tables.effect_table(found.effects, "others"), _configurations(found)),
     )
 
 
@@ -126,6 +141,13 @@ def _configurations(found: SweepFindings) -> Table:
         title="Every configuration",
         columns=("configuration", "Likra at its end", "Likra jumps at", "Base-Likra jumps at", "rests on"),
         rows=tuple(rows),
+        caption=Caption(
+            "What each configuration reached and where its critical phases are. Data: data/learning_curves.csv and "
+            "data/critical_phases.csv.",
+            "what stands in the last column",
+            "95 %, as in the pictures and the table of phases above",
+            ("likra_ray.analysis.curves.points", "likra_ray.analysis.critical_phase.locate"),
+        ),
         folded=len(rows) > 6,
     )
 
@@ -150,15 +172,20 @@ def _controls(found: SweepFindings) -> Section:
         data=[{"control": one.control, "configuration": one.configuration, "arm": one.arm, "passed": one.passed,
                "sentence": one.sentence} for one in found.controls],
     )  # fmt: skip
+    effects = panels.effects_panel(found, "controls")
     return Section(
-        name="controls", title="Controls", panels=tuple(panel for panel in levels if panel is not None), tables=(table,)
+        name="controls",
+        title="Controls",
+        panels=tuple(panel for panel in (*levels, effects) if panel is not None and panel.drawing is not None),
+        tables=(table, *([tables.effect_table(found.effects, "controls")] if effects.drawing is not None else [])),
     )
 
 
 def _cost(facts: SweepFacts) -> Section:
     examples = [count for result in facts.results for count in result.trained.values()]
     trained = sum(count > 0 for count in examples)
-    seconds = sum(result.seconds.get("all", 0.0) for result in facts.results)
+    timed = [result.seconds["all"] for result in facts.results if "all" in result.seconds]
+    untimed = f" ({len(facts.results) - len(timed)} not timed)" if len(timed) < len(facts.results) else ""
     done = sum(result.status == "done" for result in facts.results)
     rows = [
         cells(
@@ -173,8 +200,8 @@ def _cost(facts: SweepFacts) -> Section:
         name="cost",
         title="Cost",
         sentences=(
-            f"{done} of {len(facts.results)} trials ended well, {number(seconds)} s in trials, those that ran at the "
-            f"same time each counted. Heads trained: {trained} ({sum(examples):,} examples); found in the store: "
+            f"{done} of {len(facts.results)} trials ended well, {number(sum(timed))} s in trials{untimed}, those that ran "
+            f"at the same time each counted. Heads trained: {trained} ({sum(examples):,} examples); found in the store: "
             f"{len(examples) - trained}.",
             *[f"Refinement: {sentence}" for sentence in facts.refinement],
         ),
@@ -184,6 +211,12 @@ def _cost(facts: SweepFacts) -> Section:
                 columns=("trial", "ended", "start, s", "train, s", "score, s", "all, s", "examples trained"),
                 rows=tuple(rows[:MANY]),
                 why="No trial ended.",
+                caption=Caption(
+                    "What each trial's record says; the sums above are of these.",
+                    "one record a trial",
+                    "",
+                    ("likra_ray.results.read",),
+                ),
                 name="trials",
                 data=trial_rows(facts.results, facts.objective),
                 folded=True,

@@ -16,7 +16,7 @@ from matplotlib import image
 from likra_ray.analysis.findings import Finding
 from likra_ray.reporting import drawing, effect_figures, figures, likelihood_figures
 from likra_ray.reporting.drawing import DOTS_PER_INCH, LETTERS, WIDTH, look
-from likra_ray.reporting.figures import MAIN_ARMS, PER_DOUBLING, efficiency_ladder, learning_curves, volume_axis
+from likra_ray.reporting.figures import MAIN_ARMS, PER_DOUBLING, learning_curves, volume_axis
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,8 @@ def test_learning_curves(jump: float, found: bool) -> None:
 
 
 def test_efficiency_ladder(finding: Finding) -> None:
-    picture = pixels(efficiency_ladder(finding))
+    drawn = functools.partial(figures.draw_efficiency, finding=finding)
+    picture = pixels(drawing.png(drawn, title="ladder", caption="", height=figures.ladder_height(finding)))
     assert picture.shape[1] == round(WIDTH * DOTS_PER_INCH)
     assert all(has_colour(picture, look(arm).colour) for arm in MAIN_ARMS)
 
@@ -61,7 +62,8 @@ def test_a_curve_with_holes_or_volume_0_alone_is_drawn() -> None:
     alone = {arm: curve[:1] for arm, curve in finding.curves.items()}
     finding = dataclasses.replace(finding, curves=alone, efficiency=dict.fromkeys(finding.efficiency, ()))
     pixels(learning_curves(finding, title="volume 0 alone"))
-    pixels(efficiency_ladder(finding))
+    drawn = functools.partial(figures.draw_efficiency, finding=finding)
+    pixels(drawing.png(drawn, title="no step", caption="", height=figures.ladder_height(finding)))
 
 
 def test_svg_is_one_element_without_style_metadata_or_script(finding: Finding) -> None:
