@@ -200,9 +200,9 @@ def _cost(facts: SweepFacts) -> Section:
         name="cost",
         title="Cost",
         sentences=(
-            f"{done} of {len(facts.results)} trials ended well, {number(sum(timed))} s in trials{untimed}, those that ran "
-            f"at the same time each counted. Heads trained: {trained} ({sum(examples):,} examples); found in the store: "
-            f"{len(examples) - trained}.",
+            f"{done} of {len(facts.results)} trials ended well, {number(sum(timed))} s in trials{untimed}, those that "
+            f"ran at the same time each counted. Heads trained: {trained} ({sum(examples):,} examples); found in the "
+            f"store: {len(examples) - trained}.",
             *[f"Refinement: {sentence}" for sentence in facts.refinement],
         ),
         tables=(
