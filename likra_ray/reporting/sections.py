@@ -66,8 +66,8 @@ def _curves(finding: Finding, findings: Sequence[Finding]) -> Section:
     return Section(
         name="curves",
         title="Learning curves and critical phases",
-        sentences=(f"The headline configuration, {finding.name}: the one whose Likra curve ends highest, so its height "
-                   "is optimistic.",),
+        sentences=(f"The headline configuration, {finding.name}: of those with the most seeds the one whose Likra "
+                   "curve ends highest, so its height is optimistic.",),
         panels=(panels.curve_panel(finding, findings), *others),
         tables=(tables.phase_table(finding, findings),),
     )  # fmt: skip
