@@ -207,7 +207,8 @@ def _reach(result: TrialResult) -> tuple[int, int, int]:
 def headline(found: Sequence[Finding]) -> int:
     """Index of the configuration whose Likra curve ends highest: of the longest curves, those of the most seeds.
 
-    What more runs have shown comes before what one run happened to reach. It is chosen on the questions it is shown on, so its height is optimistic; its shape is what a report reads.
+    What more runs have shown comes before what one run happened to reach. It is chosen on the questions it is shown on,
+    so its height is optimistic; its shape is what a report reads.
     """
     longest = max(finding.curves["likra"][-1].volume for finding in found)
     ends = [finding.curves["likra"][-1] for finding in found]
