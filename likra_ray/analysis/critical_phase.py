@@ -44,8 +44,8 @@ PLAUSIBLE_GAIN = 0.25
 """The same of the gain, as a share of it; an assumption too."""
 
 PLAUSIBLE_SLOPE = 0.035
-"""Shares of the gain per doubling: standard deviation of the straight lines believed to lie under a jump, one before and
-one after its midpoint. An assumption: real curves fall on towards a jump and drift after it, and intervals that know of
+"""Shares of the gain per doubling: standard deviation of the straight lines believed to lie under a jump, one before
+and one after its midpoint. An assumption: real curves fall on towards a jump and drift after it; intervals that know of
 level ground only cover 73 to 83 % of such midpoints; measured: docs/locate.md."""
 
 
