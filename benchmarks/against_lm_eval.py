@@ -1,0 +1,121 @@
+"""Options scored per second beside lm-eval's `hf` model, whether both answer alike, and what bf16 does to scores."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import peers, timing, workloads
+from benchmarks.setting import PEER_BATCHES, Setting, met, options_in, ours
+from likra_ray.analysis.arms import credit, normalised
+from likra_ray.heads import base, scoring
+from likra_ray.records import Question, ScoreTable
+
+
+def section(setting: Setting) -> list[str]:
+    """Options per second against lm-eval, 0, 5 and 25 shots, fp32 and bf16; the same answers."""
+    lines = [
+        "## Scoring against lm-eval's `hf` model",
+        "",
+        "| what | lm-eval, options/s | likra_ray, options/s | ratio | target | share of matrix rate |",
+        "|---|---|---|---|---|---|",
+    ]
+    same: list[str] = []
+    for shots, target in ((0, 3.5), (5, 15.0), (25, 50.0)):
+        before = setting.asked.train[:shots]
+        shared = list(setting.asked.evaluate[: setting.sizes.questions[shots]])
+        peer, batch, logprobs = best_lm_eval(setting, shared, before, PEER_BATCHES[shots])
+        many = list(setting.asked.evaluate[: setting.sizes.ours_alone])
+        forest = scoring.plant(setting.loaded.tokenizer, many, before)
+        works: dict[str, timing.Work] = {
+            "peer": lambda peer=peer, shared=shared, before=before: peers.lm_eval_logprobs(peer, shared, before),
+            "fp32": lambda many=many, before=before: ours(setting, many, before),
+            "bf16": lambda many=many, before=before: ours(setting, many, before, bf16=True),
+        }
+        seconds = timing.side_by_side(works, repeats=setting.sizes.repeats, warm=False)
+        rate = {name: options_in(shared if name == "peer" else many) / found for name, found in seconds.items()}
+        operations = workloads.scoring_operations(setting.cost, forest)
+        for name, dtype, wanted in (("fp32", torch.float32, target), ("bf16", torch.bfloat16, None)):
+            asked = 9.0 if (name, shots) == ("bf16", 0) else wanted
+            share = operations / seconds[name] / setting.rates[dtype]
+            lines.append(
+                f"| {shots}-shot, {name} | {rate['peer']:.1f} (fp32, batch {batch}) | {rate[name]:.0f} | "
+                f"{met(rate[name] / rate['peer'], asked)} | {share:.0%} |"
+            )
+        table = ours(setting, shared, before)
+        same.append(f"| {shots} | {agreement(table, logprobs)} |")
+    return [
+        *lines,
+        "",
+        f"lm-eval scored {setting.sizes.questions} questions by shots, the platform {setting.sizes.ours_alone}; both "
+        "costs grow linearly with questions (below). Tokenising is in both times. Asked for a share of the matrix "
+        "rate: fp32 65 %, bf16 30 %.",
+        "",
+        "| shots | questions both scored | largest difference, nats | `acc` equal on | `acc_norm` equal on | ties |",
+        "|---|---|---|---|---|---|",
+        *same,
+        "",
+        *bf16_lines(setting),
+    ]
+
+
+def best_lm_eval(
+    setting: Setting, questions: list[Question], shots: tuple[Question, ...], batches: tuple[int, ...]
+) -> tuple[Any, int, np.ndarray]:
+    """lm-eval at the batch size that serves it best, and its scores."""
+    found: list[tuple[float, int, Any, np.ndarray]] = []
+    for batch in batches:
+        peer = peers.lm_eval_model(setting.loaded.model, setting.loaded.tokenizer, batch_size=batch)
+        began = time.perf_counter()
+        logprobs = peers.lm_eval_logprobs(peer, questions, shots)
+        found.append((time.perf_counter() - began, batch, peer, logprobs))
+    _, batch, peer, logprobs = min(found, key=lambda one: one[0])
+    return peer, batch, logprobs
+
+
+def agreement(table: ScoreTable, logprobs: np.ndarray) -> str:
+    """Questions, largest difference, questions with the same credit under both metrics, ties."""
+    cells = [f"{len(table.question_ids)}", f"{np.abs(table.logprob - logprobs).max():.1e}"]
+    ties = 0
+    for metric in ("acc", "acc_norm"):
+        mine, theirs = (credit(normalised(one, table, metric), table) for one in (table.logprob, logprobs))
+        cells.append(f"{int((mine == theirs).sum())} of {len(mine)}")
+        ties += int(((mine % 1.0) != 0.0).sum())
+    return " | ".join([*cells, str(ties)])
+
+
+def bf16_lines(setting: Setting) -> list[str]:
+    """What bf16 autocast does to scores, to their difference and to the top option."""
+    questions = list(setting.asked.evaluate[: setting.sizes.top])
+    pairs = workloads.answers(setting.asked.train, max(setting.sizes.examples.values()))
+    own = base.load(base.resolve("smollm2-135m"))
+    trainer = workloads.Trainer(own, workloads.taught(own, pairs), batch_size=8)
+    trainer.train()
+    tables: dict[tuple[str, bool], ScoreTable] = {}
+    for bf16 in (False, True):
+        tables["base", bf16] = ours(setting, questions, bf16=bf16)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            tables["head", bf16] = scoring.score(trainer.model, setting.loaded.tokenizer, questions)
+    exact, coarse = tables["base", False], tables["base", True]
+    error = np.abs(exact.logprob - coarse.logprob)
+    difference = [tables["head", bf16].logprob - tables["base", bf16].logprob for bf16 in (False, True)]
+    moved = np.abs(difference[0] - difference[1])
+    tops = [
+        sum(_tops(scores[0], exact)[i] == _tops(scores[1], exact)[i] for i in range(len(questions)))
+        for scores in ((exact.logprob, coarse.logprob), difference)
+    ]
+    count = len(questions)
+    return [
+        f"bf16 autocast moves an option's sum by {np.median(error):.3f} nats in the median, at most {error.max():.2f}; "
+        f"a difference of two heads (the one trained on {len(pairs)} answers less the base) by {np.median(moved):.3f}, "
+        f"at most {moved.max():.2f}. The top option stays the same on {tops[0]} of {count} questions "
+        f"({tops[0] / count:.1%}; at least 99 % is asked), that of the difference on {tops[1]} "
+        f"({tops[1] / count:.1%}). So fp32 stays the default for what decides.",
+    ]
+
+
+def _tops(scores: np.ndarray, table: ScoreTable) -> list[int]:
+    return [int(np.argmax(scores[table.question == i])) for i in range(len(table.question_ids))]

@@ -1,0 +1,139 @@
+"""What the platform does, ready to be timed: scoring, training, and the operations each must do at least."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from likra_ray.heads import adapters, training
+from likra_ray.heads.base import LoadedBase
+from likra_ray.heads.engines import PlainEngine
+from likra_ray.heads.packing import grow, pack, token_logprobs
+from likra_ray.heads.scoring import Forest
+from likra_ray.heads.tokens import encode
+from likra_ray.questions import curriculum, sources
+from likra_ray.records import Question
+
+MLP = ("gate_proj", "up_proj", "down_proj")
+
+
+class Questions(NamedTuple):
+    """What is scored and learnt."""
+
+    name: str
+    evaluate: tuple[Question, ...]
+    train: tuple[Question, ...]
+
+
+def questions(folder: Path | None) -> Questions:
+    """ARC-Easy where its files are at hand, else the atlas."""
+    if folder is not None:
+        evaluate, train = (
+            sources.load("arc-easy", split=split, folder=str(folder), defects="leave_out").questions
+            for split in ("test", "train")
+        )
+        return Questions("ARC-Easy", evaluate, train)
+    return Questions("the atlas", sources.load("atlas", split="test").questions,
+                     sources.load("atlas", split="train").questions)  # fmt: skip
+
+
+class Cost(NamedTuple):
+    """Floating-point operations in matrix products with the model's weights; attention's own products are left out."""
+
+    token: float
+    """Of one token through all layers."""
+    place: float
+    """Of one place projected on the vocabulary."""
+
+
+def cost(model: Any) -> Cost:
+    """Two operations per weight and token; the embedding is a lookup, its transpose the projection."""
+    table = model.get_input_embeddings().weight.numel()
+    layers = sum(p.numel() for p in model.parameters()) - table
+    head = model.get_output_embeddings().weight
+    if head.data_ptr() != model.get_input_embeddings().weight.data_ptr():
+        layers -= head.numel()
+    return Cost(2.0 * layers, 2.0 * head.numel())
+
+
+def scoring_operations(of: Cost, forest: Forest) -> float:
+    """What `score_forest` has to do: each shared token once, the vocabulary at answer places."""
+    tokens = len(forest.prefix) + sum(tree.size for tree in forest.trees)
+    places = 0
+    for tree in forest.trees:
+        whole = [(*tree.trunk, *branch) for branch in tree.branches]
+        paths = zip(whole, tree.scored_from, strict=True)
+        places += len({path[:index] for path, first in paths for index in range(first, len(path))})
+    return of.token * tokens + of.place * places
+
+
+def training_operations(of: Cost, lessons: training.Lessons) -> float:
+    """Forward, and the gradient of the activations: twice; the frozen base has no gradient of its own."""
+    tokens = sum(tree.size for tree in lessons.trees)
+    places = sum(
+        len(tree.trunk) + len(branch) - first
+        for tree in lessons.trees
+        for branch, first in zip(tree.branches, tree.scored_from, strict=True)
+    )
+    return 2.0 * (of.token * tokens + of.place * places)
+
+
+def answers(train: Sequence[Question], count: int) -> list[tuple[str, str]]:
+    """(prompt, correct answer) of a positive head's first examples."""
+    return [(example.prompt, example.answer) for example in curriculum.positives(train, seed=0)[:count]]
+
+
+def preferences(train: Sequence[Question], count: int) -> list[tuple[str, str, str]]:
+    """(prompt, correct, wrong) of the first questions."""
+    return [
+        (question.prompt, question.correct.text, next(one.text for one in question.options if one.kind != "correct"))
+        for question in train[:count]
+    ]
+
+
+def taught(loaded: LoadedBase, pairs: Sequence[tuple[str, str]]) -> training.Lessons:
+    """(prompt, answer) pairs as a positive head learns them."""
+    return training.one_answer(encode(loaded.tokenizer, pairs))
+
+
+@torch.no_grad()
+def preferred(loaded: LoadedBase, triples: Sequence[tuple[str, str, str]]) -> training.Lessons:
+    """(prompt, correct, wrong) as dpo learns them, the base's log-probabilities computed once, before."""
+    texts = [(prompt, answer) for prompt, *both in triples for answer in both]
+    encoded = encode(loaded.tokenizer, texts)
+    trees = tuple(grow(encoded[i : i + 2]) for i in range(0, len(encoded), 2))
+    reference = []
+    for tree in trees:
+        row = pack([tree])
+        logprobs = token_logprobs(loaded.model, row, device=torch.device("cpu"))
+        reference.append(torch.zeros(2).index_add_(0, row.path, logprobs))
+    return training.Lessons("dpo", trees, beta=0.1, reference=torch.stack(reference))
+
+
+class Trainer:
+    """A head trained anew at each call."""
+
+    def __init__(self, loaded: LoadedBase, lessons: training.Lessons, *, batch_size: int) -> None:
+        """loaded: a base of its own, an adapter is attached to it."""
+        self.model = adapters.attach(loaded.model, rank=8, alpha=8, targets=MLP, seed=0)
+        self.lessons, self.batch_size, self.volume = lessons, batch_size, len(lessons.trees)
+        self._fresh = adapters.read(self.model, "positive")
+
+    def train(self, *, bf16: bool = False) -> None:
+        """Once through all pairs."""
+        adapters.write(self.model, "positive", self._fresh)
+        names = adapters.parameters(self.model, "positive")
+        named = dict(zip(names, adapters.choose(self.model, "positive"), strict=True))
+        training.train(
+            PlainEngine(self.model, named, 5e-4),
+            self.lessons,
+            start=0,
+            volumes=(0, self.volume),
+            batches=training.Batches(self.batch_size, 1),
+            on_volume=lambda seen: None,
+            on_step=lambda step: None,
+            autocast=lambda: torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16),
+        )
