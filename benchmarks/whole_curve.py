@@ -65,8 +65,8 @@ def section(setting: Setting) -> list[str]:
         f"published code does it: {runs} lm-eval runs, each with its start ({start:.0f} s of process, imports and "
         f"model, measured once) and one forward for each head it needs ({each:.2f} s a question and head, measured on "
         f"{few} questions; SFT needs one head, the others two): {peer / 60:.0f} minutes, multiplied. Here: {tables} "
-        f"score tables (two heads at {len(VOLUMES)} volumes and the base) of {table:.1f} s, one measured {repeats} times: "
-        f"{tables * table / 60:.1f} minutes, and every arm is arithmetic on them.",
+        f"score tables (two heads at {len(VOLUMES)} volumes and the base) of {table:.1f} s, one measured {repeats} "
+        f"times: {tables * table / 60:.1f} minutes, and every arm is arithmetic on them.",
         "",
         "| what | likra_ray | ratio | target |",
         "|---|---|---|---|",
