@@ -21,6 +21,10 @@ import torch
 
 from likra_ray.heads.tokens import Encoded
 
+ROW_TOKENS = 512
+"""Tokens per row at most, unless one tree is larger: beyond it attention among strangers costs more than fuller matrix
+products give (measured on 2 cores, docs/LOG.md, 2026-11-23; in training 2026-11-24)."""
+
 
 class Tree(NamedTuple):
     """Paths that share their beginning."""
@@ -55,6 +59,16 @@ def grow(texts: Sequence[Encoded], *, cut: int = 0) -> Tree:
         branches=tuple(text.tokens[end:] for text in texts),
         scored_from=tuple(text.answer_start - cut for text in texts),
     )
+
+
+def rows_for(trees: Sequence[Tree], *, row_tokens: int = ROW_TOKENS) -> int:
+    """Rows of at most `row_tokens` tokens that hold the trees in order; a larger tree takes one of its own."""
+    rows, room = 0, 0
+    for tree in trees:
+        if not rows or tree.size > room:
+            rows, room = rows + 1, row_tokens
+        room -= tree.size
+    return rows
 
 
 class Row(NamedTuple):

@@ -15,13 +15,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from likra_ray.heads.packing import Tree, grow, pack, shared, token_logprobs
+from likra_ray.heads.packing import ROW_TOKENS, Tree, grow, pack, shared, token_logprobs
 from likra_ray.heads.tokens import ANSWER_SEPARATOR, SHOT_SEPARATOR, encode
 from likra_ray.records import KINDS, Question, ScoreTable
-
-ROW_TOKENS = 512
-"""Tokens per row at most, unless one question is longer: beyond it attention among strangers costs more than
-fuller matrix products give (measured on 2 cores, docs/LOG.md, 2026-11-23)."""
 
 
 def solved(shots: Sequence[Question]) -> str:
