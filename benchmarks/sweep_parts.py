@@ -98,15 +98,16 @@ def training_rows(loaded: Any, pool: tuple[Any, ...], tokens_at_limit: float) ->
         engine = PlainEngine(model, named, 1e-4)
 
         def epoch(engine: PlainEngine = engine, examples: Any = examples, volume: int = volume) -> None:
-            training.train(
-                engine,
-                training.one_answer(examples),
+            run = training.HeadRun(
+                name="positive",
+                engine=engine,
+                lessons=training.one_answer(examples),
                 start=0,
                 volumes=(0, volume),
-                batches=training.Batches(volume // 4, 1),
                 on_volume=lambda seen: None,
                 on_step=lambda step: None,
             )
+            training.train([run], batches=training.Batches(volume // 4, 1))
 
         seconds = median_seconds(epoch)
         tokens = sum(len(example.tokens) for example in examples)
