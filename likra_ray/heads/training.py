@@ -187,9 +187,8 @@ def _which(
     """
     losses = shared
     if len(counted) > 1:
-        losses = torch.stack(
-            [sum(_shares(forward, {h: part[h]}, counted)[0].double() for part in parts) for h in counted]
-        )
+        alone = [torch.stack([_shares(forward, {h: part[h]}, counted)[0] for part in parts]) for h in counted]
+        losses = torch.stack([own.double().sum() for own in alone])
         if dist.is_initialized() and dist.get_world_size() > 1:
             dist.all_reduce(losses)
     found = [

@@ -34,7 +34,9 @@ def made(root: Path, orders: tuple[HeadOrder, ...], *, at_once: bool, **changes:
     return producing.store, steps
 
 
-def assert_close(one: dict[str, torch.Tensor] | None, other: dict[str, torch.Tensor] | None, **tolerance: float) -> None:
+def assert_close(
+    one: dict[str, torch.Tensor] | None, other: dict[str, torch.Tensor] | None, **tolerance: float
+) -> None:
     assert one is not None and other is not None
     assert one.keys() == other.keys()
     for name, tensor in one.items():
