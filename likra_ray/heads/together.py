@@ -36,7 +36,7 @@ def side_by_side(model: Any, roles: Sequence[Role]) -> Iterator[Divide]:
     """
     from peft.tuners.lora import LoraLayer
 
-    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, LoraLayer)]
     before = [list(layer.active_adapters) for layer in layers]
     ranks = torch.tensor([layers[0].r[role] for role in roles])
     device = next(iter(model.parameters())).device
