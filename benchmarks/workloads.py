@@ -127,13 +127,17 @@ class Trainer:
         adapters.write(self.model, "positive", self._fresh)
         names = adapters.parameters(self.model, "positive")
         named = dict(zip(names, adapters.choose(self.model, "positive"), strict=True))
-        training.train(
+        run = training.HeadRun(
+            "positive",
             PlainEngine(self.model, named, 5e-4),
             self.lessons,
             start=0,
             volumes=(0, self.volume),
-            batches=training.Batches(self.batch_size, 1),
             on_volume=lambda seen: None,
             on_step=lambda step: None,
+        )
+        training.train(
+            [run],
+            batches=training.Batches(self.batch_size, 1),
             autocast=lambda: torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16),
         )

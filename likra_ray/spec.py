@@ -106,6 +106,9 @@ class ResourcesSpec(Spec):
     """CPUs per worker, which is also its number of threads."""
     gpus: Annotated[float, Field(ge=0)] = 0
     """GPUs per worker; below 1 several trials share one GPU, each with one worker."""
+    heads_at_once: bool = False
+    """Train the trial's missing heads in one batch: the same heads, faster where a batch leaves a GPU idle, in more
+    memory; with zero_stage null."""
 
     @model_validator(mode="after")
     def _fraction_has_one_worker(self) -> Self:
@@ -176,6 +179,15 @@ class TrialSpec(Spec):
             raise ValueError(
                 f"batch_size: {self.batch_size}; allowed: a multiple of resources.workers x accumulation = "
                 f"{self.resources.workers * self.accumulation}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _heads_at_once_are_plain(self) -> Self:
+        if self.resources.heads_at_once and self.zero_stage is not None:
+            raise ValueError(
+                f"zero_stage: {self.zero_stage}; allowed: null (plain PyTorch) with resources.heads_at_once: a ZeRO "
+                "engine has one optimizer, each head needs its own"
             )
         return self
 

@@ -179,17 +179,21 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
         ray.train.report({"role": order.role, "examples": step.examples, "of": order.volumes[-1], "loss": step.loss})
 
     while pending:
-        for order in pending:
-            with leased(order.key) as mine:
-                if mine:
-                    if rank == 0:
-                        counts.keep(producer.store, producer.tokenizer, order)
-                    producer.head(order, evaluation, functools.partial(report, order))
-                    if prior is not None and order.role == "positive":
-                        producer.head(order, prior, functools.partial(report, order))
-                    pending = [other for other in pending if other is not order]
-                    break
-        else:
+        with contextlib.ExitStack() as held:
+            mine: list[HeadOrder] = []
+            for order in pending:
+                if (trial.resources.heads_at_once or not mine) and held.enter_context(leased(order.key)):
+                    mine.append(order)
+            if rank == 0:
+                for order in mine:
+                    counts.keep(producer.store, producer.tokenizer, order)
+            if mine:
+                producer.heads(mine, evaluation, report)
+            for order in mine:
+                if prior is not None and order.role == "positive":
+                    producer.head(order, prior, functools.partial(report, order))
+            pending = [order for order in pending if order not in mine]
+        if not mine:
             # Another trial makes every head still missing here; its workers run already, so this ends.
             time.sleep(1.0)
     done = producer.done

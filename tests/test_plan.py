@@ -142,6 +142,7 @@ NEGATIVE = {"trial", "negative"}
         ({"positives": 8}, {"trial"}),
         ({"weight": 0.5}, {"trial"}),
         ({"resources": {"workers": 2, "cpus": 2}}, set()),
+        ({"resources": {"heads_at_once": True}, "zero_stage": None}, set()),
         ({"zero_stage": 3}, set()),
         ({"zero_stage": None}, set()),
         ({"accumulation": 2}, set()),

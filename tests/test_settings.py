@@ -188,6 +188,13 @@ WRONG_TRIAL: list[tuple[str, str, str, str]] = [
     ("resources: {cpus: 0}", "trial.resources.cpus", "0", "greater than 0"),
     ("resources: {gpus: -1}", "trial.resources.gpus", "-1", "greater than or equal to 0"),
     ("resources: {gpus: 0.5, workers: 2}", "trial.resources", "", "below 1 only with 1 worker"),
+    (
+        "resources: {heads_at_once: true}",
+        "trial.zero_stage",
+        "'0'",
+        "null (plain PyTorch) with resources.heads_at_once",
+    ),
+    ("resources: {heads_at_once: 3}", "trial.resources.heads_at_once", "3", ""),
     ("resources: {worker: 2}", "trial.resources.worker", "2", "one of workers, cpus, gpus"),
     ("lora: {rank: 0}", "trial.lora.rank", "0", "greater than or equal to 1"),
     ("lora: {rank: 1000}", "trial.lora.rank", "1000", "less than or equal to 512"),

@@ -1,7 +1,7 @@
 """Who is making which head: two trials that need the same one do not both train it.
 
-A trial asks while its workers already run, holds one lease at a time and never waits while it holds one, so the
-holder of a lease always goes on by itself and nobody waits for ever.
+A trial asks while its workers already run and never waits while it holds a lease (of one head, or of all that it
+trains at once), so the holder always goes on by itself and nobody waits for ever.
 """
 
 from __future__ import annotations

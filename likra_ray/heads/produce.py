@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 import time
 from collections import defaultdict
@@ -18,13 +19,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from likra_ray.heads import adapters, pairs
+from likra_ray.heads import adapters, pairs, together
 from likra_ray.heads.base import LoadedBase
 from likra_ray.heads.engines import DeepSpeedEngine, Engine, PlainEngine
 from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Manner, Role
 from likra_ray.heads.scoring import Forest, plant, score_forest
 from likra_ray.heads.store import DamagedHead, HeadStore
-from likra_ray.heads.training import Batches, Step, train
+from likra_ray.heads.training import Batches, HeadRun, Step, train
 
 log = logging.getLogger(__name__)
 
@@ -82,32 +83,71 @@ class Producer:
 
     def head(self, order: HeadOrder, evaluation: EvaluationOrder, report: Callable[[Step], None]) -> None:
         """Train what is missing of one head, then score what is missing."""
+        self.heads([order], evaluation, lambda _, step: report(step))
+
+    def heads(
+        self, orders: Sequence[HeadOrder], evaluation: EvaluationOrder, report: Callable[[HeadOrder, Step], None]
+    ) -> None:
+        """The same of heads of different roles; where there are several, they are trained at once."""
         if self.rank == 0:
-            self.store.describe(order.key, order.fields)
+            for order in orders:
+                self.store.describe(order.key, order.fields)
         self.barrier()
-        to_train = self.agreed(self.store.stretches(order.key, order.volumes))
-        to_score = self.agreed(
-            [n for n in order.volumes if n > 0 and self.store.table(order.key, evaluation.key, n) is None]
-        )
-        if not to_train and not to_score:
+        to_train = self.agreed([self.store.stretches(order.key, order.volumes) for order in orders])
+        to_score = self.agreed([self._unscored(order, evaluation) for order in orders])
+        if not any((*to_train, *to_score)):
             return
-        others = [role for role in self.roles if role != order.role]
+        others = [role for role in self.roles if role not in {order.role for order in orders}]
         untouched = {role: adapters.fingerprint(adapters.read(self.model, role)) for role in others}
-        if to_train:
-            self.base_table(order.base_key, *self.references(order))
-        for start, last in to_train:
-            self._train(order, start, last, report)
-        if to_score:
-            with self._engine(order.role, order.learning_rate) as engine:
-                for volume in to_score:
-                    adapters.write(self.model, order.role, self._load(order, volume))
-                    self._score(engine, order.key, evaluation, volume)
+        for order, stretches in zip(orders, to_train, strict=True):
+            if stretches:
+                self.base_table(order.base_key, *self.references(order))
+        for turn in itertools.zip_longest(*to_train):
+            self._train([(order, *ends) for order, ends in zip(orders, turn, strict=True) if ends], report)
+        for order, volumes in zip(orders, to_score, strict=True):
+            if volumes:
+                with self._engine(order.role, order.learning_rate) as engine:
+                    for volume in volumes:
+                        adapters.write(self.model, order.role, self._load(order, volume))
+                        self._score(engine, order.key, evaluation, volume)
         for role in others:
             if adapters.fingerprint(adapters.read(self.model, role)) != untouched[role]:
-                raise RuntimeError(f"making {order.key} moved the {role} adapter")
+                raise RuntimeError(f"making {', '.join(order.key for order in orders)} moved the {role} adapter")
 
-    def _train(self, order: HeadOrder, start: int, last: int, report: Callable[[Step], None]) -> None:
+    def _unscored(self, order: HeadOrder, evaluation: EvaluationOrder) -> list[int]:
+        return [n for n in order.volumes if n > 0 and self.store.table(order.key, evaluation.key, n) is None]
+
+    def _train(
+        self, stretches: Sequence[tuple[HeadOrder, int, int]], report: Callable[[HeadOrder, Step], None]
+    ) -> None:
+        """Train stretches of different heads, each (order, from, to), in one loop."""
         began = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            runs = [self._begun(stack, *stretch, report) for stretch in stretches]
+            divide = None
+            if len(runs) > 1:
+                roles = [order.role for order, *_ in stretches]
+                divide = stack.enter_context(together.side_by_side(self.model, roles))
+            stack.enter_context(self._recomputing())
+            trained = train(
+                runs,
+                batches=Batches(self.manner.batch_size, self.manner.accumulation),
+                autocast=self.autocast,
+                divide=divide,
+            )
+        for (order, *_), examples in zip(stretches, trained, strict=True):
+            self.done.trained[order.key] += examples
+        self.done.seconds["train"] += time.monotonic() - began
+
+    def _begun(
+        self,
+        stack: contextlib.ExitStack,
+        order: HeadOrder,
+        start: int,
+        last: int,
+        report: Callable[[HeadOrder, Step], None],
+    ) -> HeadRun:
+        """A head as it stands at the start of a stretch, with an engine that `stack` closes."""
         moments = self.store.load_optimizer(order.key, start) if start else None
         if not self.agreed(moments is not None):
             start = 0
@@ -120,20 +160,18 @@ class Producer:
             batch_size=self.manner.batch_size,
             table=lambda block: self.store.table(order.base_key, block.key, 0),
         )
-        with self._engine(order.role, order.learning_rate) as engine, self._recomputing():
-            if start and moments is not None:
-                engine.load_state(moments, start // self.manner.batch_size)
-            self.done.trained[order.key] += train(
-                engine,
-                taught,
-                start=start,
-                volumes=[n for n in order.volumes if start <= n <= last],
-                batches=Batches(self.manner.batch_size, self.manner.accumulation),
-                on_volume=functools.partial(self._keep, engine, order, start),
-                on_step=report,
-                autocast=self.autocast,
-            )
-        self.done.seconds["train"] += time.monotonic() - began
+        engine = stack.enter_context(self._engine(order.role, order.learning_rate))
+        if start and moments is not None:
+            engine.load_state(moments, start // self.manner.batch_size)
+        return HeadRun(
+            name=order.role,
+            engine=engine,
+            lessons=taught,
+            start=start,
+            volumes=[n for n in order.volumes if start <= n <= last],
+            on_volume=functools.partial(self._keep, engine, order, start),
+            on_step=functools.partial(report, order),
+        )
 
     def _keep(self, engine: Engine, order: HeadOrder, start: int, seen: int) -> None:
         """Store the head as it is now, unless the store has this volume."""

@@ -1,4 +1,4 @@
-"""Takes an engine and a curriculum, trains one head through every volume. Read it top to bottom.
+"""Takes engines and curricula, trains one head or several at once through every volume. Read it top to bottom.
 
 One epoch at a constant rate: the head at volume n has seen the first n examples, whatever the largest volume. So
 one run to the largest passes through every smaller one exactly as if each had been trained alone (paper's code:
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +18,8 @@ import torch.distributed as dist
 
 from likra_ray.heads.engines import Engine
 from likra_ray.heads.objectives import Answers, Batch, Objective, share
-from likra_ray.heads.packing import Row, Tree, grow, pack, token_logprobs
+from likra_ray.heads.packing import Tree, grow, pack, rows_for, token_logprobs
+from likra_ray.heads.together import Divide
 from likra_ray.heads.tokens import Encoded
 
 
@@ -65,101 +66,173 @@ def one_answer(examples: Sequence[Encoded]) -> Lessons:
     return Lessons("likelihood", tuple(grow([example]) for example in examples))
 
 
-def train(
-    engine: Engine,
-    lessons: Lessons,
-    *,
-    start: int,
-    volumes: Sequence[int],
-    batches: Batches,
-    on_volume: Callable[[int], None],
-    on_step: Callable[[Step], None],
-    autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
-) -> int:
-    """Train from volume `start` to the last of `volumes`; returns the examples trained now.
+class HeadRun(NamedTuple):
+    """One head in the making, as the loop sees it."""
 
-    lessons: the curriculum, at least as long as the last volume; start and volumes are multiples of batches.size;
-    on_volume(n) is called at every volume from start on, start and the last included.
-    Raises Diverged at the first loss that is not finite.
+    name: str
+    """For messages: what the head is for."""
+    engine: Engine
+    """Its optimizer; heads of one loop have one model, and where they are several, plain engines."""
+    lessons: Lessons
+    """At least as long as the last volume."""
+    start: int
+    """Volume it begins at; a multiple of the batch, as the volumes are."""
+    volumes: Sequence[int]
+    """Increasing; training ends at the last."""
+    on_volume: Callable[[int], None]
+    """Called at every volume from start on, start and the last included."""
+    on_step: Callable[[Step], None]
+
+
+def train(
+    runs: Sequence[HeadRun],
+    *,
+    batches: Batches,
+    autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+    divide: Divide | None = None,
+) -> list[int]:
+    """Train every head from its start to its last volume; returns the examples each was trained on now.
+
+    batches: of each head. divide: where there are several heads, that of `together.side_by_side`, whose roles are in
+    the order of `runs`: a step of all of them is then one forward and one backward pass. A head that has reached its
+    last volume leaves the row. Raises Diverged at the first loss that is not finite, before the step it would make.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    device = next(iter(engine.model.parameters())).device
-    last = volumes[-1]
-    seen = start
+    forward = _Forward(runs, autocast, divide)
+    seen = [run.start for run in runs]
+    going = list(range(len(runs)))
     while True:
         # Once at every volume, 0 and the last included: the same code for all of them.
-        if seen in volumes:
-            on_volume(seen)
-        if seen >= last:
-            return seen - start
+        for h in going:
+            if seen[h] in runs[h].volumes:
+                runs[h].on_volume(seen[h])
+        going = [h for h in going if seen[h] < runs[h].volumes[-1]]
+        if not going:
+            return [now - run.start for now, run in zip(seen, runs, strict=True)]
 
         # ---------------------------------------------------------------------------------------------------
-        # One optimizer step. Every rank knows the whole batch, so the loss is divided by the answer tokens or pairs
-        # of the whole batch and no rank count, split or padding can change the head.
-        whole = range(seen, seen + batches.size)
-        mine = whole[rank::world]
-        parts = [mine[part :: batches.parts] for part in range(batches.parts)]
-        batch = _measured(lessons, whole)
-        if lessons.mismatched:
-            batch = batch._replace(divergence=_divergence(engine, lessons, parts, batches.size, autocast))
-        batch_loss = torch.zeros((), dtype=torch.float64, device=device)
+        # One optimizer step of every head. Every rank knows the whole batch, so a head's loss is divided by the answer
+        # tokens or pairs of its whole batch and no rank count, split, padding or other head can change it. The sum of
+        # the heads' losses has each head's own gradient: none depends on another's parameters.
+        parts = [
+            {h: range(seen[h], seen[h] + batches.size)[rank::world][part :: batches.parts] for h in going}
+            for part in range(batches.parts)
+        ]
+        counted = {h: _counted(forward, h, range(seen[h], seen[h] + batches.size), parts) for h in going}
+        losses = torch.zeros(len(going), dtype=torch.float64, device=forward.device)
         for part in parts:
-            row = pack([lessons.trees[i] for i in part])
-            with autocast():
-                logprobs = token_logprobs(engine.model, row, device=device)
-            loss = share(lessons.objective, _answers(lessons, part, row, logprobs), batch, beta=lessons.beta)
-            engine.backward(loss)
-            batch_loss += loss.detach()
-        engine.step()
+            shares = torch.stack(_shares(forward, part, counted))
+            runs[going[0]].engine.backward(shares.sum())
+            losses += shares.detach()
+        if world > 1:
+            dist.all_reduce(losses)
+        if not bool(losses.isfinite().all()):
+            raise Diverged(_which(forward, parts, counted, {h: seen[h] + batches.size for h in going}, losses))
+        for h in going:
+            runs[h].engine.step()
         # ---------------------------------------------------------------------------------------------------
 
-        if world > 1:
-            dist.all_reduce(batch_loss)
-        seen += batches.size
-        if not math.isfinite(float(batch_loss)):
-            raise Diverged(f"loss is {float(batch_loss)} after {seen} examples: lower the learning rate")
-        on_step(Step(seen, float(batch_loss)))
+        for h, loss in zip(going, losses.tolist(), strict=True):
+            seen[h] += batches.size
+            runs[h].on_step(Step(seen[h], loss))
 
 
-def _measured(lessons: Lessons, whole: Sequence[int]) -> Batch:
-    """The counts of one global batch."""
+Part = Mapping[int, Sequence[int]]
+"""One rank's micro-batch: by head, its examples."""
+
+
+class _Forward(NamedTuple):
+    """One pass over a row that holds the examples of one head or of several."""
+
+    runs: Sequence[HeadRun]
+    autocast: Callable[[], contextlib.AbstractContextManager[Any]]
+    divide: Divide | None
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.runs[0].engine.model.parameters())).device
+
+    def __call__(self, trees: Mapping[int, Sequence[Tree]]) -> dict[int, list[torch.Tensor]]:
+        """By head, log p of each token of each of its answers, nats."""
+        if self.divide is not None:
+            self.divide([sum(tree.size for tree in trees.get(h, ())) for h in range(len(self.runs))])
+        row = pack([tree for own in trees.values() for tree in own])
+        with self.autocast():
+            logprobs = token_logprobs(self.runs[0].engine.model, row, device=self.device)
+        answers = iter(logprobs.split(torch.bincount(row.path).tolist()))
+        return {h: [next(answers) for tree in own for _ in tree.branches] for h, own in trees.items()}
+
+
+def _shares(forward: _Forward, part: Part, counted: Mapping[int, Batch]) -> list[torch.Tensor]:
+    """What a micro-batch adds to the loss of each of its heads."""
+    lessons = {h: forward.runs[h].lessons for h in part}
+    found = forward({h: [lessons[h].trees[i] for i in mine] for h, mine in part.items()})
+    return [
+        share(lessons[h].objective, _answers(lessons[h], mine, found[h]), counted[h], beta=lessons[h].beta)
+        for h, mine in part.items()
+    ]
+
+
+@torch.no_grad()
+def _which(
+    forward: _Forward,
+    parts: Sequence[Part],
+    counted: Mapping[int, Batch],
+    after: Mapping[int, int],
+    shared: torch.Tensor,
+) -> str:
+    """Names the heads that diverged. after: examples, by head; shared: (heads,) their losses in one row.
+
+    One head's overflow can reach the others of its row (0 times infinity), so each is asked again in a row of its own.
+    """
+    losses = shared
+    if len(counted) > 1:
+        alone = [torch.stack([_shares(forward, {h: part[h]}, counted)[0] for part in parts]) for h in counted]
+        losses = torch.stack([own.double().sum() for own in alone])
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            dist.all_reduce(losses)
+    found = [
+        f"loss is {loss} after {after[h]} examples: lower the learning rate of the {forward.runs[h].name} head"
+        for h, loss in zip(counted, losses.tolist(), strict=True)
+        if not math.isfinite(loss)
+    ]
+    return "; ".join(found) or f"losses of heads in one row are {shared.tolist()}, though each alone is finite"
+
+
+def _counted(forward: _Forward, h: int, whole: Sequence[int], parts: Sequence[Part]) -> Batch:
+    """The counts of one head's global batch."""
+    lessons = forward.runs[h].lessons
     tokens = [0, 0]
     for i in whole:
         tree = lessons.trees[i]
         for place, (branch, first) in enumerate(zip(tree.branches, tree.scored_from, strict=True)):
             tokens[place] += len(tree.trunk) + len(branch) - first
-    return Batch(len(whole), *tokens)
+    batch = Batch(len(whole), *tokens)
+    if not lessons.mismatched:
+        return batch
+    return batch._replace(divergence=_divergence(forward, h, [part[h] for part in parts], len(whole)))
 
 
-def _answers(lessons: Lessons, part: Sequence[int], row: Row, logprobs: torch.Tensor) -> Answers:
-    """The log-probabilities of a row, answer by answer. logprobs: (A,), those of an answer behind one another."""
-    answers = logprobs.split(torch.bincount(row.path).tolist())
+def _answers(lessons: Lessons, part: Sequence[int], answers: Sequence[torch.Tensor]) -> Answers:
+    """answers: log p of each token of every answer of these examples, answer by answer."""
     if lessons.objective == "likelihood":
         return Answers(answers)
-    reference = None if lessons.reference is None else lessons.reference[list(part)].to(logprobs)
+    reference = None if lessons.reference is None else lessons.reference[list(part)].to(answers[0])
     return Answers(answers[0::2], answers[1::2], reference)
 
 
 @torch.no_grad()
-def _divergence(
-    engine: Engine,
-    lessons: Lessons,
-    parts: Sequence[Sequence[int]],
-    size: int,
-    autocast: Callable[[], contextlib.AbstractContextManager[Any]],
-) -> float:
+def _divergence(forward: _Forward, h: int, parts: Sequence[Sequence[int]], size: int) -> float:
     """How far the head is from the base on answers to other prompts: kto's z, the same on every rank.
 
     trl's estimate, max(0, mean of log pi - log ref), over the mismatched answers of the whole global batch.
     """
+    lessons = forward.runs[h].lessons
     assert lessons.mismatched_reference is not None
-    device = next(iter(engine.model.parameters())).device
-    total = torch.zeros((), dtype=torch.float64, device=device)
+    total = torch.zeros((), dtype=torch.float64, device=forward.device)
     for part in parts:
-        with autocast():
-            row = pack([lessons.mismatched[i] for i in part])
-            logprobs = token_logprobs(engine.model, row, device=device)
-        total += logprobs.double().sum() - lessons.mismatched_reference[list(part)].sum().to(device)
+        logprobs = torch.cat(forward({h: [lessons.mismatched[i] for i in part]})[h])
+        total += logprobs.double().sum() - lessons.mismatched_reference[list(part)].sum().to(forward.device)
     if dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(total)
     mean = float(total) / (2 * size)

@@ -13,7 +13,7 @@ from small import BATCH, LEARNING_RATE, MANNER, fresh, pairs
 from likra_ray.heads import adapters
 from likra_ray.heads.engines import BETAS, EPSILON, MOMENTS, PlainEngine
 from likra_ray.heads.tokens import Encoded, encode
-from likra_ray.heads.training import Batches, Diverged, Step, one_answer, train
+from likra_ray.heads.training import Batches, Diverged, HeadRun, Step, one_answer, train
 
 
 class Run:
@@ -30,15 +30,16 @@ class Run:
         self.kept: dict[int, dict[str, torch.Tensor]] = {}
 
     def train(self, *volumes: int, start: int = 0, accumulation: int = 1) -> int:
-        return train(
-            self.engine,
-            one_answer(self.examples),
+        run = HeadRun(
+            name="negative",
+            engine=self.engine,
+            lessons=one_answer(self.examples),
             start=start,
             volumes=volumes,
-            batches=Batches(BATCH, accumulation),
             on_volume=lambda seen: self.kept.update({seen: self.head()}),
             on_step=self.steps.append,
         )
+        return train([run], batches=Batches(BATCH, accumulation))[0]
 
     def head(self) -> dict[str, torch.Tensor]:
         return adapters.read(self.model, "negative")

@@ -7,6 +7,7 @@ losses to their formulas.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from likra_ray.heads.objectives import odds_ratio
 from likra_ray.heads.pairs import Pair, lessons, mismatched, pairs_of
 from likra_ray.heads.scoring import score
 from likra_ray.heads.tokens import encode
-from likra_ray.heads.training import Batches, train
+from likra_ray.heads.training import Batches, HeadRun, Lessons, Step, train
 
 pytest.importorskip("trl", reason="trl is not installed: pip install -e '.[dev]'")
 pytestmark = pytest.mark.slow
@@ -79,11 +80,13 @@ def learn_likelihood(made: Any) -> None:
     taught = lessons(order, PAIRS, tokenizer=made.processing_class, batch_size=PAIRS, table=lambda _: None)
     engine = PlainEngine(made.model, adapter(made.model), 1e-2)
     for _ in range(5):
-        train(
-            engine, taught, start=0, volumes=(PAIRS,), batches=Batches(PAIRS, 1),
-            on_volume=lambda _: None, on_step=lambda _: None,
-        )  # fmt: skip
+        train([run(engine, taught, lambda _: None)], batches=Batches(PAIRS, 1))
     engine.close()
+
+
+def run(engine: Any, taught: Lessons, on_step: Callable[[Step], None]) -> HeadRun:
+    """One batch."""
+    return HeadRun("small", engine, taught, 0, (PAIRS,), lambda _: None, on_step)
 
 
 def adapter(model: Any) -> dict[str, torch.nn.Parameter]:
@@ -108,10 +111,7 @@ def ours(role: Any, made: Any) -> tuple[float, torch.Tensor]:
 
     taught = lessons(order, PAIRS, tokenizer=tokenizer, batch_size=PAIRS, table=table)
     losses: list[float] = []
-    train(
-        Gradient(made.model), taught, start=0, volumes=(PAIRS,), batches=Batches(PAIRS, 2),
-        on_volume=lambda _: None, on_step=lambda step: losses.append(step.loss),
-    )  # fmt: skip
+    train([run(Gradient(made.model), taught, lambda step: losses.append(step.loss))], batches=Batches(PAIRS, 2))
     return losses[0], gradient(made.model)
 
 
