@@ -68,9 +68,9 @@ def sweeps(loaded: LoadedBase, asked: workloads.Questions) -> list[Sweep]:
         return lambda: [once() for _ in range(heads)]
 
     return [
-        ("questions, 5-shot", (25, 50, 100, 200), lambda count: scored(evaluate[:count])),
+        ("questions, 5-shot", (20, 40, 80, 160), lambda count: scored(evaluate[:count])),
         ("options a question, 40 questions, 5-shot", (2, 3, 4), lambda count: scored([_cut(q, count) for q in five])),
-        ("shots, 40 questions", (0, 5, 10, 15, 25), lambda count: scored(evaluate[:40], count)),
+        ("shots, 20 questions", (0, 5, 10, 15, 25), lambda count: scored(evaluate[:20], count)),
         ("examples a head learns", (16, 32, 48, 64), trained),
         ("score tables (volumes, heads) of 20 questions", (1, 2, 4, 8), scored_often),
         ("heads of 16 examples trained", (1, 2, 4), lambda heads: trained(16, heads)),

@@ -12,7 +12,7 @@ from likra_ray.heads import scoring
 from likra_ray.heads.base import LoadedBase
 from likra_ray.records import Question, ScoreTable
 
-PEER_BATCHES = {0: (1, 8, 32), 5: (1, 8), 25: (1, 4)}
+PEER_BATCHES = {0: (1, 8, 32), 5: (1, 8), 25: (1,)}
 """Batch sizes lm-eval is tried with at each number of shots; its best is what counts."""
 
 
@@ -32,7 +32,7 @@ class Sizes:
     growth: bool
 
 
-FULL = Sizes(repeats=3, questions={0: 60, 5: 16, 25: 6}, ours_alone=200, top=300, examples={8: 32, 32: 64}, growth=True)
+FULL = Sizes(repeats=3, questions={0: 48, 5: 16, 25: 5}, ours_alone=100, top=200, examples={8: 32, 32: 64}, growth=True)
 QUICK = Sizes(repeats=1, questions={0: 6, 5: 3, 25: 1}, ours_alone=8, top=8, examples={8: 8, 32: 32}, growth=False)
 
 

@@ -25,6 +25,8 @@ class Engine(Protocol):
 
     model: Any
     """Call it for a forward pass."""
+    every_row: bool
+    """Whether `backward` may be called once for every row of a micro-batch (its graph is then freed); else once."""
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add this micro-batch's gradient. loss: scalar, this rank's share of the batch's mean, nats per token."""
@@ -44,6 +46,8 @@ class Engine(Protocol):
 
 class PlainEngine:
     """torch.optim.Adam; gradients are summed over ranks."""
+
+    every_row = True
 
     def __init__(self, model: Any, named: Mapping[str, torch.nn.Parameter], learning_rate: float) -> None:
         self.model = model
@@ -75,6 +79,8 @@ class PlainEngine:
 
 class DeepSpeedEngine:
     """DeepSpeed around the same Adam; stage 1-3 partition its state, stage 3 the base too."""
+
+    every_row = False  # it counts calls as micro-batches and reduces over ranks in the last
 
     def __init__(
         self,

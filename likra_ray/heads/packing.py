@@ -6,6 +6,8 @@ itself, and positions count along the path, so every path is computed as if it s
 
     prefix | trunk A  branch A1  branch A2 | trunk B  branch B1 ...
 
+The last token of a branch is predicted, and predicts nothing: it is not read. An option of one token costs nothing.
+
 A batch of one also lets `logits_to_keep` choose positions freely, so the vocabulary is projected only where an
 answer token is predicted. Works for every transformers causal LM that takes a 4-D attention mask.
 """
@@ -38,8 +40,8 @@ class Tree(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Tokens it takes in a row."""
-        return len(self.trunk) + sum(map(len, self.branches))
+        """Tokens it takes in a row: of a branch all but its last, from which nothing is predicted."""
+        return len(self.trunk) + sum(max(len(branch) - 1, 0) for branch in self.branches)
 
 
 def shared(texts: Sequence[Encoded]) -> int:
@@ -105,14 +107,15 @@ def pack(trees: Sequence[Tree], *, prefix: int = 0) -> Row:
         positions += range(prefix, prefix + len(tree.trunk))
         owner += [(number, -1)] * len(tree.trunk)
         for branch, scored_from in zip(tree.branches, tree.scored_from, strict=True):
-            places = [*range(start, start + len(tree.trunk)), *range(len(tokens), len(tokens) + len(branch))]
+            read = branch[:-1]
+            places = [*range(start, start + len(tree.trunk)), *range(len(tokens), len(tokens) + len(read))]
             whole = (*tree.trunk, *branch)
             if not 1 <= scored_from < len(whole):
                 raise ValueError(f"tree {number}: scored_from {scored_from} of {len(whole)} tokens")
             scored += [(places[i - 1], whole[i], path) for i in range(scored_from, len(whole))]
-            positions += range(prefix + len(tree.trunk), prefix + len(whole))
-            owner += [(number, path)] * len(branch)
-            tokens += branch
+            positions += range(prefix + len(tree.trunk), prefix + len(tree.trunk) + len(read))
+            owner += [(number, path)] * len(read)
+            tokens += read
             path += 1
     if not scored:
         raise ValueError("nothing to score: no tree, or no branch")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -98,7 +98,8 @@ def train(
     last volume leaves the row. Raises Diverged at the first loss that is not finite, before the step it would make.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    forward = _Forward(runs, autocast, divide)
+    forward = _Forward(runs, autocast, divide, rank)
+    engine = runs[0].engine  # a gradient is the model's: any of the heads' engines takes that of all
     seen = [run.start for run in runs]
     going = list(range(len(runs)))
     while True:
@@ -114,16 +115,23 @@ def train(
         # One optimizer step of every head. Every rank knows the whole batch, so a head's loss is divided by the answer
         # tokens or pairs of its whole batch and no rank count, split, padding or other head can change it. The sum of
         # the heads' losses has each head's own gradient: none depends on another's parameters.
+        whole = {h: range(seen[h], seen[h] + batches.size) for h in going}
         parts = [
-            {h: range(seen[h], seen[h] + batches.size)[rank::world][part :: batches.parts] for h in going}
+            [{h: whole[h][of_rank::world][part :: batches.parts] for h in going} for of_rank in range(world)]
             for part in range(batches.parts)
         ]
-        counted = {h: _counted(forward, h, range(seen[h], seen[h] + batches.size), parts) for h in going}
+        counted = {h: _counted(forward, h, whole[h], parts) for h in going}
         losses = torch.zeros(len(going), dtype=torch.float64, device=forward.device)
         for part in parts:
-            shares = torch.stack(_shares(forward, part, counted))
-            runs[going[0]].engine.backward(shares.sum())
-            losses += shares.detach()
+            kept = []
+            for shares in _shares(forward, part, counted):
+                losses += shares.detach()
+                if engine.every_row:
+                    engine.backward(shares.sum())
+                else:
+                    kept.append(shares.sum())
+            if kept:
+                engine.backward(torch.stack(kept).sum())
         if world > 1:
             dist.all_reduce(losses)
         if not bool(losses.isfinite().all()):
@@ -137,40 +145,67 @@ def train(
             runs[h].on_step(Step(seen[h], loss))
 
 
-Part = Mapping[int, Sequence[int]]
-"""One rank's micro-batch: by head, its examples."""
+Part = Sequence[Mapping[int, Sequence[int]]]
+"""A micro-batch: by rank, then by head, the examples."""
 
 
 class _Forward(NamedTuple):
-    """One pass over a row that holds the examples of one head or of several."""
+    """One micro-batch through the model, in rows that hold examples of one head or of several."""
 
     runs: Sequence[HeadRun]
     autocast: Callable[[], contextlib.AbstractContextManager[Any]]
     divide: Divide | None
+    rank: int
 
     @property
     def device(self) -> torch.device:
         return next(iter(self.runs[0].engine.model.parameters())).device
 
-    def __call__(self, trees: Mapping[int, Sequence[Tree]]) -> dict[int, list[torch.Tensor]]:
-        """By head, log p of each token of each of its answers, nats."""
-        if self.divide is not None:
-            self.divide([sum(tree.size for tree in trees.get(h, ())) for h in range(len(self.runs))])
-        row = pack([tree for own in trees.values() for tree in own])
-        with self.autocast():
-            logprobs = token_logprobs(self.runs[0].engine.model, row, device=self.device)
-        answers = iter(logprobs.split(torch.bincount(row.path).tolist()))
-        return {h: [next(answers) for tree in own for _ in tree.branches] for h, own in trees.items()}
+    def rows(
+        self, part: Part, trees: Callable[[int], Sequence[Tree]]
+    ) -> Iterator[dict[int, tuple[list[int], list[torch.Tensor]]]]:
+        """Row by row and by head: which examples of this rank are in it, and log p of each token of each answer, nats.
+
+        trees: of a head, by example. All ranks make as many rows as the one that needs most: under ZeRO-3 they have to
+        go through the model equally often.
+        """
+        lists = [[(h, i) for h, examples in of_rank.items() for i in examples] for of_rank in part]
+        count = max(rows_for([trees(h)[i] for h, i in one]) for one in lists)
+        mine = lists[self.rank]
+        for row in range(count):
+            members = mine[len(mine) * row // count : len(mine) * (row + 1) // count]
+            if self.divide is not None:
+                own = [sum(trees(h)[i].size for owner, i in members if owner == h) for h in range(len(self.runs))]
+                self.divide(own)
+            packed = pack([trees(h)[i] for h, i in members])
+            with self.autocast():
+                logprobs = token_logprobs(self.runs[0].engine.model, packed, device=self.device)
+            answers = iter(logprobs.split(torch.bincount(packed.path).tolist()))
+            found: dict[int, tuple[list[int], list[torch.Tensor]]] = {}
+            for h, i in members:
+                examples, by_answer = found.setdefault(h, ([], []))
+                examples.append(i)
+                by_answer += [next(answers) for _ in trees(h)[i].branches]
+            yield found
 
 
-def _shares(forward: _Forward, part: Part, counted: Mapping[int, Batch]) -> list[torch.Tensor]:
-    """What a micro-batch adds to the loss of each of its heads."""
-    lessons = {h: forward.runs[h].lessons for h in part}
-    found = forward({h: [lessons[h].trees[i] for i in mine] for h, mine in part.items()})
-    return [
-        share(lessons[h].objective, _answers(lessons[h], mine, found[h]), counted[h], beta=lessons[h].beta)
-        for h, mine in part.items()
-    ]
+def _shares(forward: _Forward, part: Part, counted: Mapping[int, Batch]) -> Iterator[torch.Tensor]:
+    """(heads,) what each row of a micro-batch adds to the loss of each of its heads."""
+    lessons = {h: forward.runs[h].lessons for h in counted}
+    for row in forward.rows(part, lambda h: lessons[h].trees):
+        yield torch.stack(
+            [
+                share(lessons[h].objective, _answers(lessons[h], *row[h]), batch, beta=lessons[h].beta)
+                if h in row
+                else torch.zeros((), device=forward.device)
+                for h, batch in counted.items()
+            ]
+        )
+
+
+def _of(h: int, part: Part) -> Part:
+    """One head's share of a micro-batch."""
+    return [{h: of_rank[h]} for of_rank in part]
 
 
 @torch.no_grad()
@@ -187,8 +222,11 @@ def _which(
     """
     losses = shared
     if len(counted) > 1:
-        alone = [torch.stack([_shares(forward, {h: part[h]}, counted)[0] for part in parts]) for h in counted]
-        losses = torch.stack([own.double().sum() for own in alone])
+        alone = [
+            [shares.double() for part in parts for shares in _shares(forward, _of(h, part), {h: counted[h]})]
+            for h in counted
+        ]
+        losses = torch.stack([torch.cat(own).sum() for own in alone])
         if dist.is_initialized() and dist.get_world_size() > 1:
             dist.all_reduce(losses)
     found = [
@@ -210,7 +248,7 @@ def _counted(forward: _Forward, h: int, whole: Sequence[int], parts: Sequence[Pa
     batch = Batch(len(whole), *tokens)
     if not lessons.mismatched:
         return batch
-    return batch._replace(divergence=_divergence(forward, h, [part[h] for part in parts], len(whole)))
+    return batch._replace(divergence=_divergence(forward, h, [_of(h, part) for part in parts], len(whole)))
 
 
 def _answers(lessons: Lessons, part: Sequence[int], answers: Sequence[torch.Tensor]) -> Answers:
@@ -222,7 +260,7 @@ def _answers(lessons: Lessons, part: Sequence[int], answers: Sequence[torch.Tens
 
 
 @torch.no_grad()
-def _divergence(forward: _Forward, h: int, parts: Sequence[Sequence[int]], size: int) -> float:
+def _divergence(forward: _Forward, h: int, parts: Sequence[Part], size: int) -> float:
     """How far the head is from the base on answers to other prompts: kto's z, the same on every rank.
 
     trl's estimate, max(0, mean of log pi - log ref), over the mismatched answers of the whole global batch.
@@ -231,8 +269,10 @@ def _divergence(forward: _Forward, h: int, parts: Sequence[Sequence[int]], size:
     assert lessons.mismatched_reference is not None
     total = torch.zeros((), dtype=torch.float64, device=forward.device)
     for part in parts:
-        logprobs = torch.cat(forward({h: [lessons.mismatched[i] for i in part]})[h])
-        total += logprobs.double().sum() - lessons.mismatched_reference[list(part)].sum().to(forward.device)
+        for row in forward.rows(part, lambda _: lessons.mismatched):
+            examples, answers = row[h]
+            total += torch.cat(answers).double().sum()
+            total -= lessons.mismatched_reference[examples].sum().to(forward.device)
     if dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(total)
     mean = float(total) / (2 * size)

@@ -9,7 +9,7 @@ import torch
 from small import fresh
 
 from likra_ray.heads import adapters
-from likra_ray.heads.packing import Tree, pack, token_logprobs
+from likra_ray.heads.packing import Tree, pack, rows_for, token_logprobs
 
 CPU = torch.device("cpu")
 PREFIX = tuple(b"Q: 2+2?\nA: 4\n\n")
@@ -92,43 +92,51 @@ def test_gradient_of_a_row_is_the_sum_over_its_paths() -> None:
 
 
 def test_mask_positions_and_targets_of_a_case_drawn_by_hand() -> None:
-    row = pack([Tree((1, 2), ((3, 4), (5,)), (2, 2)), Tree((6,), ((7,),), (1,))], prefix=2)
-    assert row.tokens.tolist() == [[1, 2, 3, 4, 5, 6, 7]]
-    assert row.positions.tolist() == [[2, 3, 4, 5, 4, 2, 3]]
+    row = pack([Tree((1, 2), ((3, 4, 9), (5, 8)), (2, 2)), Tree((6,), ((7,),), (1,))], prefix=2)
+    # 9, 8 and 7 are the last of their branches: predicted, not read.
+    assert row.tokens.tolist() == [[1, 2, 3, 4, 5, 6]]
+    assert row.positions.tolist() == [[2, 3, 4, 5, 4, 2]]
     drawn = [
         "",
-        "        xx x......",
-        "        xx xx.....",
-        "        xx xxx....",
-        "        xx xxxx...",
-        "        xx xx..x..",
-        "        xx .....x.",
-        "        xx .....xx",
+        "        xx x.....",
+        "        xx xx....",
+        "        xx xxx...",
+        "        xx xxxx..",
+        "        xx xx..x.",
+        "        xx .....x",
         "    ",
     ][1:-1]
     seen = ["".join(".x"[int(cell)] for cell in line) for line in row.visible[0, 0]]
     assert seen == [line.replace(" ", "") for line in drawn]
-    assert row.visible.shape == (1, 1, 7, 9)
+    assert row.visible.shape == (1, 1, 6, 8)
     assert row.visible.dtype == torch.bool
-    # 3 and 5 are both predicted by the end of the trunk, 4 by 3, 7 by 6.
-    assert row.predicting.tolist() == [1, 2, 5]
-    assert row.source.tolist() == [0, 1, 0, 2]
-    assert row.target.tolist() == [3, 4, 5, 7]
-    assert row.path.tolist() == [0, 0, 1, 2]
+    # 3 and 5 are both predicted by the end of the trunk, 4 by 3, 9 by 4, 8 by 5, 7 by 6.
+    assert row.predicting.tolist() == [1, 2, 3, 4, 5]
+    assert row.source.tolist() == [0, 1, 2, 0, 3, 4]
+    assert row.target.tolist() == [3, 4, 9, 5, 8, 7]
+    assert row.path.tolist() == [0, 0, 0, 1, 1, 2]
     assert row.paths == 3
 
 
 def test_scoring_may_begin_inside_the_trunk() -> None:
     row = pack([Tree((1, 2, 3), ((4,), (5, 6)), (2, 1))])
     assert row.target.tolist() == [3, 4, 2, 3, 5, 6]
-    assert row.predicting.tolist() == [0, 1, 2, 4]
+    assert row.tokens.tolist() == [[1, 2, 3, 5]]
+    assert row.predicting.tolist() == [0, 1, 2, 3]
     assert row.path.tolist() == [0, 0, 1, 1, 1, 1]
 
 
 def test_size_is_the_tokens_in_a_row() -> None:
     for tree in TREES:
-        assert tree.size == len(tree.trunk) + sum(len(branch) for branch in tree.branches)
+        assert tree.size == len(tree.trunk) + sum(len(branch[:-1]) for branch in tree.branches)
     assert pack(TREES).tokens.shape[1] == sum(tree.size for tree in TREES)
+
+
+def test_rows_hold_neighbours_and_a_large_tree_has_its_own() -> None:
+    trees = [Tree(tuple(range(size)), (), ()) for size in (3, 3, 5, 12, 1, 9, 1)]
+    assert rows_for(trees, row_tokens=10) == 5  # 3 3 | 5 | 12 | 1 9 | 1
+    assert rows_for(trees, row_tokens=100) == 1
+    assert rows_for([], row_tokens=10) == 0
 
 
 @pytest.mark.parametrize(

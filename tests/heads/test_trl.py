@@ -34,6 +34,8 @@ PAIRS = 6
 class Gradient:
     """An engine that keeps the gradient of one batch and takes no step."""
 
+    every_row = True
+
     def __init__(self, model: Any) -> None:
         self.model = model
 
