@@ -74,7 +74,7 @@ def _head(setting: Setting) -> list[str]:
         f"SmolLM2-135M on {setting.asked.name}; medians of {setting.sizes.repeats}, ours and the peer in turn. Matrix "
         f"products of the model's shapes run at {rates} here, measured in this run. `make bench` repeats this page.",
         "",
-        "A target is what docs ask of the platform; it was set on a processor with AMX units, where bf16 products are",
+        "Targets are the project's own; they were set on a processor with AMX units, where bf16 products are",
         "eight times as fast as fp32 ones.",
         "",
     ]
