@@ -1,6 +1,6 @@
 """The platform beside its peers, on one machine in one process tree: benchmarks/RESULTS.md.
 
-    make bench                                            everything, about twenty minutes on two cores
+    make bench                                            everything, half an hour on two cores
     python -m benchmarks.speed --quick                    a look in two minutes; prints, writes nothing
     python -m benchmarks.speed --arc FOLDER               where ARC's files lie; without it the atlas is asked
     python -m benchmarks.speed --only scoring training    some sections; prints, writes nothing
