@@ -35,5 +35,4 @@ check: $(READY)
 	$(BIN)/python -m likra_ray.questions.build_atlas --check
 
 bench: $(READY)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.speed $(if $(wildcard ../shared/data/ai2_arc),--arc ../shared/data/ai2_arc)

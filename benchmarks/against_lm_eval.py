@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from benchmarks import peers, timing, workloads
-from benchmarks.setting import PEER_BATCHES, Setting, met, options_in, ours
+from benchmarks.setting import PEER_BATCHES, Setting, options_in, ours, peer_head, peer_row
 from likra_ray.analysis.arms import credit, normalised
-from likra_ray.heads import base, scoring
+from likra_ray.heads import scoring
+from likra_ray.heads.base import LoadedBase
 from likra_ray.records import Question, ScoreTable
 
 
@@ -20,8 +21,7 @@ def section(setting: Setting) -> list[str]:
     lines = [
         "## Scoring against lm-eval's `hf` model",
         "",
-        "| what | lm-eval, options/s | likra_ray, options/s | ratio | target | share of matrix rate |",
-        "|---|---|---|---|---|---|",
+        *peer_head("lm-eval", "options/s"),
     ]
     same: list[str] = []
     for shots, target in ((0, 3.5), (5, 15.0), (25, 50.0)):
@@ -32,8 +32,8 @@ def section(setting: Setting) -> list[str]:
         forest = scoring.plant(setting.loaded.tokenizer, many, before)
         works: dict[str, timing.Work] = {
             "peer": lambda peer=peer, shared=shared, before=before: peers.lm_eval_logprobs(peer, shared, before),
-            "fp32": lambda many=many, before=before: ours(setting, many, before),
-            "bf16": lambda many=many, before=before: ours(setting, many, before, bf16=True),
+            "fp32": lambda many=many, before=before: ours(setting.loaded, many, before),
+            "bf16": lambda many=many, before=before: ours(setting.loaded, many, before, bf16=True),
         }
         seconds = timing.side_by_side(works, repeats=setting.sizes.repeats, warm=False)
         rate = {name: options_in(shared if name == "peer" else many) / found for name, found in seconds.items()}
@@ -41,11 +41,9 @@ def section(setting: Setting) -> list[str]:
         for name, dtype, wanted in (("fp32", torch.float32, target), ("bf16", torch.bfloat16, None)):
             asked = 9.0 if (name, shots) == ("bf16", 0) else wanted
             share = operations / seconds[name] / setting.rates[dtype]
-            lines.append(
-                f"| {shots}-shot, {name} | {rate['peer']:.1f} (fp32, batch {batch}) | {rate[name]:.0f} | "
-                f"{met(rate[name] / rate['peer'], asked)} | {share:.0%} |"
-            )
-        table = ours(setting, shared, before)
+            peer_rate = (rate["peer"], f"fp32, batch {batch}")
+            lines.append(peer_row(f"{shots}-shot, {name}", peer_rate, rate[name], asked, share))
+        table = ours(setting.loaded, shared, before)
         same.append(f"| {shots} | {agreement(table, logprobs)} |")
     return [
         *lines,
@@ -91,14 +89,13 @@ def bf16_lines(setting: Setting) -> list[str]:
     """What bf16 autocast does to scores, to their difference and to the top option."""
     questions = list(setting.asked.evaluate[: setting.sizes.top])
     pairs = workloads.answers(setting.asked.train, max(setting.sizes.examples.values()))
-    own = base.load(base.resolve("smollm2-135m"))
+    own = workloads.smollm2()
     trainer = workloads.Trainer(own, workloads.taught(own, pairs), batch_size=8)
     trainer.train()
     tables: dict[tuple[str, bool], ScoreTable] = {}
     for bf16 in (False, True):
-        tables["base", bf16] = ours(setting, questions, bf16=bf16)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            tables["head", bf16] = scoring.score(trainer.model, setting.loaded.tokenizer, questions)
+        tables["base", bf16] = ours(setting.loaded, questions, bf16=bf16)
+        tables["head", bf16] = ours(LoadedBase(trainer.model, own.tokenizer), questions, bf16=bf16)
     exact, coarse = tables["base", False], tables["base", True]
     error = np.abs(exact.logprob - coarse.logprob)
     difference = [tables["head", bf16].logprob - tables["base", bf16].logprob for bf16 in (False, True)]

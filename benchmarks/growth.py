@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import timing, workloads
 from benchmarks.setting import Setting
-from likra_ray.heads import base, scoring
+from likra_ray.heads import scoring
 from likra_ray.heads.base import LoadedBase
 from likra_ray.records import Question
 
@@ -59,7 +59,7 @@ def sweeps(loaded: LoadedBase, asked: workloads.Questions) -> list[Sweep]:
 
     def trained(volume: int, heads: int = 1) -> timing.Work:
         pairs = workloads.answers(asked.train, volume)
-        own = base.load(base.resolve("smollm2-135m"))
+        own = workloads.smollm2()
         trainer = workloads.Trainer(own, workloads.taught(own, pairs), batch_size=8)
         return lambda: [trainer.train() for _ in range(heads)]
 

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import platform
-import statistics
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from benchmarks import timing
 from likra_ray.heads import adapters, base, together, training
 from likra_ray.heads.engines import PlainEngine
 from likra_ray.heads.orders import BASELINES, ROLES, Role
@@ -48,8 +46,8 @@ def main() -> None:
     if max(arguments.heads) > len(NAMES):
         parser.error(f"--heads: {max(arguments.heads)}; allowed: at most {len(NAMES)}")
     torch.set_num_threads(arguments.threads)
-    print(f"{platform.machine()}, {arguments.device}, {arguments.threads} threads, torch {torch.__version__}, "
-          f"{arguments.dtype}; {arguments.steps} steps, medians of {arguments.rounds}\n")  # fmt: skip
+    print(f"{timing.machine()}, {arguments.device}, torch {torch.__version__}, {arguments.dtype}; "
+          f"{arguments.steps} steps, medians of {arguments.rounds}\n")  # fmt: skip
     print("| base | batch | heads | tokens per step | apart, s | at once, s | gain |")
     print("|---|---|---|---|---|---|---|")
     for name in arguments.bases:
@@ -80,15 +78,13 @@ def curricula(tokenizer: Any, heads: int, examples: int) -> list[training.Lesson
 def measured(model: Any, taught: Sequence[training.Lessons], batch: int, rounds: int) -> tuple[float, float]:
     """Median seconds of all heads apart, and at once."""
     heads = list(zip(NAMES, taught, strict=False))
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds + 1):
-        for found, groups in zip(seconds, ([[head] for head in heads], [heads]), strict=True):
-            began = time.perf_counter()
-            for group in groups:
-                epoch(model, group, batch)
-            found.append(time.perf_counter() - began)
-    apart, at_once = (statistics.median(found[1:]) for found in seconds)
-    return apart, at_once
+
+    def apart() -> None:
+        for head in heads:
+            epoch(model, [head], batch)
+
+    found = timing.side_by_side({"apart": apart, "at once": lambda: epoch(model, heads, batch)}, repeats=rounds)
+    return found["apart"], found["at once"]
 
 
 def epoch(model: Any, heads: Sequence[tuple[Role, training.Lessons]], batch: int) -> None:

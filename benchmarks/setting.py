@@ -51,11 +51,23 @@ class Setting:
 
 
 def ours(
-    setting: Setting, questions: list[Question], shots: tuple[Question, ...] = (), *, bf16: bool = False
+    loaded: LoadedBase, questions: list[Question], shots: tuple[Question, ...] = (), *, bf16: bool = False
 ) -> ScoreTable:
     """The platform's scores, tokenising included."""
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-        return scoring.score(setting.loaded.model, setting.loaded.tokenizer, questions, shots=shots)
+        return scoring.score(loaded.model, loaded.tokenizer, questions, shots=shots)
+
+
+def peer_head(peer: str, unit: str) -> list[str]:
+    """Head of a table whose rows `peer_row` makes."""
+    return [f"| what | {peer}, {unit} | likra_ray, {unit} | ratio | target | share of matrix rate |",
+            "|---|---|---|---|---|---|"]  # fmt: skip
+
+
+def peer_row(what: str, peer: tuple[float, str], rate: float, target: float | None, share: float | None) -> str:
+    """peer: its rate and how it was set; rates in the unit of the head; share: None where it is not counted."""
+    shown = "-" if share is None else f"{share:.0%}"
+    return f"| {what} | {peer[0]:.2f} ({peer[1]}) | {rate:.2f} | {met(rate / peer[0], target)} | {shown} |"
 
 
 def options_in(questions: list[Question]) -> int:

@@ -22,7 +22,6 @@ import torch
 
 from benchmarks import against_lm_eval, against_trl, growth, timing, whole_curve, workloads
 from benchmarks.setting import FULL, QUICK, Setting
-from likra_ray.heads import base
 
 PAGE = Path(__file__).with_name("RESULTS.md")
 VERSIONS = ("torch", "transformers", "peft", "lm-eval", "trl", "likra_ray")
@@ -43,7 +42,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some sections; nothing is written")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    loaded = base.load(base.resolve("smollm2-135m"))
+    loaded = workloads.smollm2()
     began = time.time()
     rates = {dtype: timing.matrix_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
     setting = Setting(

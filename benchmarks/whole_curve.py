@@ -14,7 +14,6 @@ import torch
 from benchmarks import peers, timing, workloads
 from benchmarks.setting import PEER_BATCHES, Setting, met, ours
 from likra_ray.analysis.grids import weight_grid
-from likra_ray.heads import base
 from likra_ray.records import ScoreTable
 
 HEADS_NEEDED = {"sft": 1, "likra": 2, "base_likra": 2}
@@ -30,7 +29,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, required=True)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    loaded, asked = base.load(base.resolve("smollm2-135m")), workloads.questions(given.arc)
+    loaded, asked = workloads.smollm2(), workloads.questions(given.arc)
     peer = peers.lm_eval_model(loaded.model, loaded.tokenizer, batch_size=PEER_BATCHES[5][-1])
     began = time.perf_counter()
     peers.lm_eval_logprobs(peer, asked.evaluate[: given.questions], asked.train[:5])
@@ -55,9 +54,9 @@ def section(setting: Setting) -> list[str]:
     peer = runs * start + passes * each * count
     questions = list(setting.asked.evaluate[:count])
     repeats = setting.sizes.repeats
-    table = timing.side_by_side({"ours": lambda: ours(setting, questions, shots)}, repeats=repeats)["ours"]
+    table = timing.side_by_side({"ours": lambda: ours(setting.loaded, questions, shots)}, repeats=repeats)["ours"]
     tables = 2 * len(VOLUMES) + 1
-    grid, cells = grid_seconds(ours(setting, questions, shots))
+    grid, cells = grid_seconds(ours(setting.loaded, questions, shots))
     return [
         "## A whole learning curve, and a grid",
         "",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from likra_ray.heads import adapters, training
+from likra_ray.heads import adapters, base, training
 from likra_ray.heads.base import LoadedBase
 from likra_ray.heads.engines import PlainEngine
 from likra_ray.heads.packing import grow, pack, token_logprobs
@@ -18,6 +18,11 @@ from likra_ray.questions import curriculum, sources
 from likra_ray.records import Question
 
 MLP = ("gate_proj", "up_proj", "down_proj")
+
+
+def smollm2() -> LoadedBase:
+    """The base of every benchmark here, loaded anew."""
+    return base.load(base.resolve("smollm2-135m"))
 
 
 class Questions(NamedTuple):

@@ -63,13 +63,16 @@ def grow(texts: Sequence[Encoded], *, cut: int = 0) -> Tree:
     )
 
 
-def rows_for(trees: Sequence[Tree], *, row_tokens: int = ROW_TOKENS) -> int:
-    """Rows of at most `row_tokens` tokens that hold the trees in order; a larger tree takes one of its own."""
-    rows, room = 0, 0
-    for tree in trees:
-        if not rows or tree.size > room:
-            rows, room = rows + 1, row_tokens
-        room -= tree.size
+def in_rows(sizes: Sequence[int], *, row_tokens: int = ROW_TOKENS) -> list[list[int]]:
+    """Indices of neighbours that share a row of at most `row_tokens` tokens, in order; a larger one is alone."""
+    rows: list[list[int]] = []
+    room = 0
+    for index, size in enumerate(sizes):
+        if not rows or size > room:
+            rows.append([])
+            room = row_tokens
+        rows[-1].append(index)
+        room -= size
     return rows
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from likra_ray.heads.packing import ROW_TOKENS, Tree, grow, pack, shared, token_logprobs
+from likra_ray.heads.packing import ROW_TOKENS, Tree, grow, in_rows, pack, shared, token_logprobs
 from likra_ray.heads.tokens import ANSWER_SEPARATOR, SHOT_SEPARATOR, encode
 from likra_ray.records import KINDS, Question, ScoreTable
 
@@ -100,16 +100,9 @@ def score_forest(
 
 
 def _rows(sizes: Sequence[int], row_tokens: int) -> list[list[int]]:
-    """Questions of each row, longest first, at most `row_tokens` in a row unless one question alone has more."""
-    rows: list[list[int]] = []
-    room = 0
-    for index in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
-        if not rows or sizes[index] > room:
-            rows.append([])
-            room = row_tokens
-        rows[-1].append(index)
-        room -= sizes[index]
-    return rows
+    """Questions of each row, longest first."""
+    order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
+    return [[order[i] for i in row] for row in in_rows([sizes[i] for i in order], row_tokens=row_tokens)]
 
 
 def _prefix_cache(model: Any, prefix: tuple[int, ...], device: torch.device) -> Any:

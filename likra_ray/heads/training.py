@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from likra_ray.heads.engines import Engine
 from likra_ray.heads.objectives import Answers, Batch, Objective, share
-from likra_ray.heads.packing import Tree, grow, pack, rows_for, token_logprobs
+from likra_ray.heads.packing import Tree, grow, in_rows, pack, token_logprobs
 from likra_ray.heads.together import Divide
 from likra_ray.heads.tokens import Encoded
 
@@ -170,7 +170,7 @@ class _Forward(NamedTuple):
         go through the model equally often.
         """
         lists = [[(h, i) for h, examples in of_rank.items() for i in examples] for of_rank in part]
-        count = max(rows_for([trees(h)[i] for h, i in one]) for one in lists)
+        count = max(len(in_rows([trees(h)[i].size for h, i in one])) for one in lists)
         mine = lists[self.rank]
         for row in range(count):
             members = mine[len(mine) * row // count : len(mine) * (row + 1) // count]

@@ -40,14 +40,19 @@ def rests_on(finding: Finding) -> str:
 
 def resampled(seeds: int) -> str:
     """The kind of interval of everything that is a mean over questions."""
-    how = "95 %, questions resampled, the same draw for all volumes and arms"
-    return f"{how}; {'conditional on this one training run' if seeds == 1 else 'widened by what the seeds say'}"
+    return f"95 %, questions resampled, the same draw for all volumes and arms; {_over_runs(seeds)}"
 
 
 def refitted(seeds: int) -> str:
     """The kind of interval of a critical phase."""
-    how = "95 %, the logistic refitted to resampled questions, the same draw for all volumes"
-    return f"{how}; {'conditional on this one training run' if seeds == 1 else 'widened by what the seeds say'}"
+    return (
+        "95 %, the logistic refitted to resampled questions on ground that slopes a little, the same draw for all "
+        f"volumes; {_over_runs(seeds)}"
+    )
+
+
+def _over_runs(seeds: int) -> str:
+    return "conditional on this one training run" if seeds == 1 else "widened by what the seeds say"
 
 
 def curve_panel(finding: Finding, findings: Sequence[Finding]) -> Panel:

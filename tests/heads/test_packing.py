@@ -9,7 +9,7 @@ import torch
 from small import fresh
 
 from likra_ray.heads import adapters
-from likra_ray.heads.packing import Tree, pack, rows_for, token_logprobs
+from likra_ray.heads.packing import Tree, in_rows, pack, token_logprobs
 
 CPU = torch.device("cpu")
 PREFIX = tuple(b"Q: 2+2?\nA: 4\n\n")
@@ -133,10 +133,10 @@ def test_size_is_the_tokens_in_a_row() -> None:
 
 
 def test_rows_hold_neighbours_and_a_large_tree_has_its_own() -> None:
-    trees = [Tree(tuple(range(size)), (), ()) for size in (3, 3, 5, 12, 1, 9, 1)]
-    assert rows_for(trees, row_tokens=10) == 5  # 3 3 | 5 | 12 | 1 9 | 1
-    assert rows_for(trees, row_tokens=100) == 1
-    assert rows_for([], row_tokens=10) == 0
+    sizes = (3, 3, 5, 12, 1, 9, 1)
+    assert in_rows(sizes, row_tokens=10) == [[0, 1], [2], [3], [4, 5], [6]]
+    assert in_rows(sizes, row_tokens=100) == [list(range(7))]
+    assert in_rows([], row_tokens=10) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Every number of the report's data comes out of the functions its captions name, given the score tables."""
+"""The report's data comes out of the functions its captions name, given the score tables.
+
+Not here: importances and parallel coordinates, which are Optuna's and the records' own numbers.
+"""
 
 from __future__ import annotations
 
