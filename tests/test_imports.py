@@ -37,6 +37,7 @@ ORDER = (
     "keys",
     "questions",
     "heads",
+    "faults",
     "analysis",
     "material",
     "plan",
