@@ -6,15 +6,21 @@ was killed fails too, of a broken connection; so one failure that would come aga
 
 from __future__ import annotations
 
-import errno
-
+from likra_ray.errors import NO_ROOM
 from likra_ray.heads.training import Diverged
 
 COMES_AGAIN = (Diverged, ValueError, TypeError, LookupError, AttributeError, AssertionError, MemoryError)
 """Raised by the same inputs each time: a loss that is no number, wrong input (a ValueError), a mistake in the code."""
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-"""Of an OSError: nobody makes room, or gives leave to write, within the seconds in which workers start again."""
+PROCESS = {
+    "WorkerHealthCheckFailedError": "a worker's process died",
+    "WorkerHealthCheckTimeoutError": "a worker's process hung: it did not answer within trial.resources.stall_minutes",
+}
+"""What Ray Train's names for a lost worker mean."""
+
+
+class Hung(RuntimeError):
+    """A worker stood still for longer than trial.resources.stall_minutes and was killed."""
 
 
 def of_ranks(error: BaseException) -> list[BaseException]:
@@ -24,20 +30,32 @@ def of_ranks(error: BaseException) -> list[BaseException]:
     return [getattr(cause, "cause", None) or cause for cause in causes]
 
 
+def no_room(error: BaseException) -> bool:
+    """Whether a write failed for want of room or leave."""
+    return any(isinstance(cause, OSError) and cause.errno in NO_ROOM for cause in of_ranks(error))
+
+
 def worth_retrying(error: BaseException) -> bool:
-    """Whether the same work may end well if it is started again: a process died or hung, a file was damaged."""
+    """Whether the same work may end well if it is started again: a process died or hung, a file was damaged.
+
+    Not what comes again, nor a full disk: nobody makes room within the seconds in which workers start again.
+    """
     for cause in of_ranks(error):
-        no_room = isinstance(cause, OSError) and cause.errno in NO_ROOM
-        if no_room or isinstance(cause, COMES_AGAIN) or type(cause).__name__ == "OutOfMemoryError":
+        if isinstance(cause, COMES_AGAIN) or no_room(cause) or type(cause).__name__ == "OutOfMemoryError":
             return False
     return True
 
 
 def reason(error: BaseException) -> str:
-    """Why a trial failed, in one line: what its first worker raised; where one of them would come again, that."""
+    """Why a trial failed, in one line: what would come again, else a process that was lost, else the first failure."""
     causes = of_ranks(error)
-    cause = next((one for one in causes if not worth_retrying(one)), causes[0])
-    return " ".join(f"{type(cause).__name__}: {cause}".split())[:500]
+    again = [cause for cause in causes if not worth_retrying(cause)]
+    lost = [cause for cause in causes if type(cause).__name__ in PROCESS]
+    cause = (again or lost or causes)[0]
+    name = type(cause).__name__
+    if name in PROCESS:
+        return PROCESS[name]
+    return " ".join(f"{name}: {cause}".split())[:500]
 
 
 def earlier(error: BaseException) -> list[str]:

@@ -130,8 +130,10 @@ def done(
     )
 
 
-def failed(trial: TrialSpec, plan: TrialPlan, sampled: Mapping[str, Any], reason: str) -> TrialResult:
-    """The record of a trial that did not end well."""
+def failed(
+    trial: TrialSpec, plan: TrialPlan, sampled: Mapping[str, Any], reason: str, retried: Sequence[str] = ()
+) -> TrialResult:
+    """The record of a trial that did not end well. retried: why its workers were started again before that."""
     return TrialResult(
         key=plan.key,
         name=named(sampled),
@@ -146,6 +148,7 @@ def failed(trial: TrialSpec, plan: TrialPlan, sampled: Mapping[str, Any], reason
         phase={},
         trained={},
         seconds={},
+        retried=list(retried),
     )
 
 

@@ -186,7 +186,9 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
         )
     except Exception as error:
         plan = plans.trial_plan(materials.read(storage, context["material"]), trial)
-        results.write(storage, sweep.name, results.failed(trial, plan, point, faults.reason(error)))
+        results.write(
+            storage, sweep.name, results.failed(trial, plan, point, faults.reason(error), faults.earlier(error))
+        )
         raise
     tune.report({metric: objective_value(result, metric) for metric in sweep.objective})
 
