@@ -6,10 +6,13 @@ was killed fails too, of a broken connection; so one failure that would come aga
 
 from __future__ import annotations
 
+import re
+
 from likra_ray.errors import NO_ROOM
+from likra_ray.heads.adapters import Untrained
 from likra_ray.heads.training import Diverged
 
-COMES_AGAIN = (Diverged, ValueError, TypeError, LookupError, AttributeError, AssertionError, MemoryError)
+COMES_AGAIN = (Diverged, Untrained, ValueError, TypeError, LookupError, AttributeError, AssertionError, MemoryError)
 """Raised by the same inputs each time: a loss that is no number, wrong input (a ValueError), a mistake in the code."""
 
 PROCESS = {
@@ -33,6 +36,12 @@ def of_ranks(error: BaseException) -> list[BaseException]:
 def no_room(error: BaseException) -> bool:
     """Whether a write failed for want of room or leave."""
     return any(isinstance(cause, OSError) and cause.errno in NO_ROOM for cause in of_ranks(error))
+
+
+def no_room_in(reason: str | None) -> OSError | None:
+    """The same of a failed trial's reason, which is all that comes out of the process that ran it."""
+    found = re.match(r"\w+: \[Errno (\d+)\] ([^:]+): '(.+)'$", reason or "")
+    return OSError(int(found[1]), found[2], found[3]) if found and int(found[1]) in NO_ROOM else None
 
 
 def worth_retrying(error: BaseException) -> bool:

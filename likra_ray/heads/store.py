@@ -15,6 +15,7 @@ state beside 6.1 MB for SmolLM2-135M, rank 8 on the MLPs).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -89,16 +90,20 @@ class HeadStore:
         """Keep Adam's state at a volume, in place of an earlier one of that volume."""
         data = safetensors.torch.save(dict(state))
         written = f"optimizer-{volume}-{hashlib.sha256(data).hexdigest()}.safetensors"
+        # Listed before writing: two sweeps that make one head must not remove what the other has just written.
+        before = [name for other, name in self._optimizers(key) if other == volume and name != written]
         self.storage.write(f"heads/{key}/{written}", data)
-        for other, name in self._optimizers(key):
-            if other == volume and name != written:
-                self.storage.remove(f"heads/{key}/{name}")
+        for name in before:
+            self._remove(f"heads/{key}/{name}")
 
     def load_optimizer(self, key: str, volume: int) -> dict[str, torch.Tensor] | None:
         """Adam's state at a volume; None where it is not kept, or damaged."""
         for other, name in self._optimizers(key):
             if other == volume:
-                data = self.storage.read(f"heads/{key}/{name}")
+                try:
+                    data = self.storage.read(f"heads/{key}/{name}")
+                except FileNotFoundError:
+                    continue  # replaced since it was listed
                 if hashlib.sha256(data).hexdigest() == name.rsplit("-", 1)[1].removesuffix(".safetensors"):
                     return dict(safetensors.torch.load(data))
                 self._note(f"heads/{key}/{name}")
@@ -127,13 +132,13 @@ class HeadStore:
 
     def discard(self, key: str, volume: int) -> None:
         """Set a damaged volume aside: without its manifest it does not exist."""
-        self.storage.remove(f"heads/{key}/volumes/{volume}/manifest.json")
+        self._remove(f"heads/{key}/volumes/{volume}/manifest.json")
 
     def discard_optimizer(self, key: str, volume: int) -> None:
         """Forget Adam's state at a volume: nothing goes on from there."""
         for other, name in self._optimizers(key):
             if other == volume:
-                self.storage.remove(f"heads/{key}/{name}")
+                self._remove(f"heads/{key}/{name}")
 
     def check(self, key: str, volumes: Iterable[int], *, read: Iterable[int]) -> None:
         """Set aside what is damaged of what making `volumes` begins at, and of the volumes in `read`.
@@ -155,6 +160,11 @@ class HeadStore:
                     bad.append(volume)
             if not bad:
                 return
+
+    def _remove(self, name: str) -> None:
+        """Remove a file that another sweep may be removing too."""
+        with contextlib.suppress(FileNotFoundError):
+            self.storage.remove(name)
 
     def _note(self, name: str) -> None:
         log.warning("%s is damaged: not used", name)

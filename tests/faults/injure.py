@@ -52,7 +52,7 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return found
 
 
-def wait_for[T](happens: Callable[[], T], process: subprocess.Popen[str], folder: Path) -> T:
+def wait_for(happens: Callable[[], Any], process: subprocess.Popen[str], folder: Path) -> Any:
     """What `happens` returns once that is true. Fails where the command ends before, or nothing comes."""
     began = time.monotonic()
     while not (found := happens()):

@@ -1,0 +1,101 @@
+"""A sweep whose driver is killed, with one trial that diverges and one that hangs; then --resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+from injure import children, manifests, run, sets, start, wait_for
+from mlflow.tracking import MlflowClient
+
+from likra_ray import plan as plans
+from likra_ray import settings
+from likra_ray.ledger import Ledger, open_ledger
+from likra_ray.storage import Storage
+from likra_ray.study import OBSERVED
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+SOUND, DIVERGES, HANGS = 8, 1e18, 16
+"""lora.alpha of the three trials; at 1e18 the loss is no number after the first step."""
+GIVEN = (
+    f"search={{lora.alpha: {{choices: [{SOUND}, {DIVERGES:g}, {HANGS}]}}}}", "sampler=grid",
+    "budget={trials: 3, refinements: 0, minutes: 60}", "objective={accuracy: max}", "trial.volumes=[0, 64, 640]",
+    "questions.train.limit=680", "trial.resources={retries: 0, stall_minutes: 0.4}",
+)  # fmt: skip
+
+
+def ledger(folder: Path) -> Ledger:
+    found = settings.load(str(Path(__file__).parents[2] / "search_spaces/smoke.yaml"), GIVEN).sweep
+    return open_ledger(Storage(str(folder / "out")), found, plans.gather(found), resume=True)
+
+
+def test_killed_driver_diverging_trial_and_hanging_trial(tmp_path: Path) -> None:
+    """What hangs is a read: a stored manifest is a pipe that nobody writes to, as a network disk that went away."""
+    book = ledger(tmp_path)
+    heads = {alpha: plans.trial_plan(book.material, book.sweep.trial_spec({"lora.alpha": alpha})).heads
+             for alpha in (SOUND, HANGS)}  # fmt: skip
+    pipe = tmp_path / f"out/heads/{heads[HANGS]['negative'].key}/volumes/64/manifest.json"
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+
+    process = start("sweep", tmp_path, *sets(*GIVEN))
+    record = tmp_path / "out/smoke/sweep.json"
+    wait_for(record.exists, process, tmp_path)
+    second = run("sweep", tmp_path, *sets(*GIVEN), "--resume")
+    assert second.returncode == 2 and second.stderr.count("\n") == 1, second.stderr
+    assert f"pid {process.pid}, since" in second.stderr and "driver.lock" in second.stderr
+    assert process.poll() is None
+
+    negative = tmp_path / f"out/heads/{heads[SOUND]['negative'].key}/volumes"
+    wait_for((negative / "64/manifest.json").exists, process, tmp_path)
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    killed = time.monotonic()
+    assert process.wait() == -9 and not (negative / "640/manifest.json").exists(), "killed too late"
+    gone, alive = psutil.wait_procs(below, timeout=120)
+    print(f"{len(gone)} processes of the dead driver were gone after {time.monotonic() - killed:.1f} s")
+    assert not alive, alive
+    kept = {path: at for path, at in manifests(tmp_path).items() if path != pipe}
+    first = json.loads(record.read_text())
+    assert first["status"] == "running"
+
+    resumed = run("sweep", tmp_path, *sets(*GIVEN), "--resume")
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    print(resumed.stdout)
+    last = json.loads(record.read_text())
+    assert last["status"] == "done" and last["mlflow_run"] == first["mlflow_run"]
+    now = manifests(tmp_path)
+    assert {path: now[path] for path in kept} == kept, "a finished volume was written again"
+
+    by_alpha = {result.sampled["lora.alpha"]: result for result in ledger(tmp_path).results}
+    assert by_alpha.keys() == {SOUND, DIVERGES, HANGS} and len(last["trials"]) == 3
+    assert by_alpha[SOUND].status == "done" and by_alpha[SOUND].trained == {"positive": 0, "negative": 576}
+    diverged, hung = by_alpha[DIVERGES], by_alpha[HANGS]
+    assert (diverged.status, hung.status) == ("failed", "failed") and diverged.retried == [] == hung.retried
+    for said in ("Diverged: loss is nan after", "examples: lower the learning rate of the", "head"):
+        assert said in str(diverged.reason)
+    assert "hung and was killed: no pass through the model for" in str(hung.reason) and " in " in str(hung.reason)
+    for failed in (diverged, hung):
+        assert f"trial {failed.key} FAILED" in resumed.stdout and str(failed.reason) in resumed.stdout
+
+    study = optuna.load_study(study_name="smoke", storage=f"sqlite:///{tmp_path}/out/smoke/optuna.db")
+    asked = [trial for trial in study.trials if OBSERVED not in trial.user_attrs]
+    ended = [(trial.state.name, trial.params["lora.alpha"]) for trial in asked if trial.state.name == "COMPLETE"]
+    assert ended == [("COMPLETE", SOUND)]
+    assert {trial.params["lora.alpha"] for trial in asked if trial.state.name == "FAIL"} >= {DIVERGES, HANGS}
+    assert {trial.state.name for trial in asked} == {"COMPLETE", "FAIL"}
+
+    parents, below_it = children(MlflowClient(f"sqlite:///{tmp_path}/mlflow.db"), "smoke")
+    assert [run_.info.run_id for run_ in parents] == [first["mlflow_run"]] and parents[0].info.status == "FINISHED"
+    by_key = {run_.data.tags["likra_ray.trial"]: run_ for run_ in below_it}
+    assert len(below_it) == 3 == len(by_key)
+    for result in by_alpha.values():
+        status = "FINISHED" if result.status == "done" else "FAILED"
+        assert by_key[result.key].info.status == status
+        assert by_key[result.key].data.tags.get("likra_ray.reason") == result.reason
