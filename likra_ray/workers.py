@@ -44,28 +44,14 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
 def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[], None]) -> dict[str, Any]:
     """beat: called at every pass through the model, and while others make what this trial needs."""
     import ray.train
-    import torch
 
-    from likra_ray.heads import base as bases
     from likra_ray.heads import counts
-    from likra_ray.heads.produce import Producer
 
     began = time.monotonic()
-    torch.set_num_threads(max(1, int(trial.resources.cpus)))
     storage = Storage(config["root"])
     material = materials.read(storage, config["material"])
     plan = plans.trial_plan(material, trial)
-    on_gpu = trial.resources.gpus > 0
-    found = bases.resolve(material.base)
-    if found.identity != material.identity:
-        raise RuntimeError(f"base here is {found.identity}, the sweep's is {material.identity}")
-    base = bases.load(found, dtype="bfloat16" if on_gpu and trial.precision == "bf16" else "float32")
-    if on_gpu:
-        base.model.to(f"cuda:{torch.cuda.current_device()}")
-    producer = Producer(base, HeadStore(storage), plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads))
-    # Whatever trains or scores goes through the model, so nothing else has to say that it moves.
-    base.model.register_forward_pre_hook(lambda *_: beat())
-    beat()
+    producer = _producer(storage, material, trial, plan, beat)
 
     def leased(key: str) -> contextlib.AbstractContextManager[bool]:
         beat()
@@ -115,6 +101,29 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
         "seconds": dict(done.seconds),
         "repaired": list(producer.store.damaged),
     }
+
+
+def _producer(
+    storage: Storage, material: materials.Material, trial: TrialSpec, plan: plans.TrialPlan, beat: Callable[[], None]
+) -> Any:
+    """The base, loaded, and all that makes heads of it. Raises RuntimeError where the base here is another."""
+    import torch
+
+    from likra_ray.heads import base as bases
+    from likra_ray.heads.produce import Producer
+
+    torch.set_num_threads(max(1, int(trial.resources.cpus)))
+    on_gpu = trial.resources.gpus > 0
+    found = bases.resolve(material.base)
+    if found.identity != material.identity:
+        raise RuntimeError(f"base here is {found.identity}, the sweep's is {material.identity}")
+    base = bases.load(found, dtype="bfloat16" if on_gpu and trial.precision == "bf16" else "float32")
+    if on_gpu:
+        base.model.to(f"cuda:{torch.cuda.current_device()}")
+    # Whatever trains or scores goes through the model, so nothing else has to say that it moves.
+    base.model.register_forward_pre_hook(lambda *_: beat())
+    beat()
+    return Producer(base, HeadStore(storage), plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads))
 
 
 def _score_base(producer: Any, leased: Callable[[str], Any], base_key: str, *evaluations: Any) -> None:

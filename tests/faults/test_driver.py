@@ -21,12 +21,15 @@ from likra_ray.study import OBSERVED
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-SOUND, DIVERGES, HANGS = 8, 1e18, 16
-"""lora.alpha of the three trials; at 1e18 the loss is no number after the first step."""
+SOUND = {"beta": 0.1, "near_miss_share": 0.0}
+DIVERGES = {"beta": 1e38, "near_miss_share": 0.0}
+"""Shares the heads of SOUND; its dpo head's loss is no number after the first step."""
+HANGS = {"beta": 0.1, "near_miss_share": 1.0}
 GIVEN = (
-    f"search={{lora.alpha: {{choices: [{SOUND}, {DIVERGES:g}, {HANGS}]}}}}", "sampler=grid",
-    "budget={trials: 3, refinements: 0, minutes: 60}", "objective={accuracy: max}", "trial.volumes=[0, 64, 640]",
-    "questions.train.limit=680", "trial.resources={retries: 0, stall_minutes: 0.4}",
+    "search={beta: {choices: [0.1, 1.0e+38]}, near_miss_share: {choices: [0.0, 1.0]}}",
+    f"start_from=[{', '.join(json.dumps(point) for point in (SOUND, DIVERGES, HANGS))}]",
+    "budget={trials: 3, refinements: 0, minutes: 60}", "objective={accuracy: max}", "trial.baselines=[dpo]",
+    "trial.volumes=[0, 64, 512]", "questions.train.limit=560", "trial.resources={retries: 0, stall_minutes: 0.4}",
 )  # fmt: skip
 
 
@@ -38,9 +41,9 @@ def ledger(folder: Path) -> Ledger:
 def test_killed_driver_diverging_trial_and_hanging_trial(tmp_path: Path) -> None:
     """What hangs is a read: a stored manifest is a pipe that nobody writes to, as a network disk that went away."""
     book = ledger(tmp_path)
-    heads = {alpha: plans.trial_plan(book.material, book.sweep.trial_spec({"lora.alpha": alpha})).heads
-             for alpha in (SOUND, HANGS)}  # fmt: skip
-    pipe = tmp_path / f"out/heads/{heads[HANGS]['negative'].key}/volumes/64/manifest.json"
+    sound, diverges, hangs = (plans.trial_plan(book.material, book.sweep.trial_spec(point))
+                              for point in (SOUND, DIVERGES, HANGS))  # fmt: skip
+    pipe = tmp_path / f"out/heads/{hangs.heads['negative'].key}/volumes/64/manifest.json"
     pipe.parent.mkdir(parents=True)
     os.mkfifo(pipe)
 
@@ -52,12 +55,12 @@ def test_killed_driver_diverging_trial_and_hanging_trial(tmp_path: Path) -> None
     assert f"pid {process.pid}, since" in second.stderr and "driver.lock" in second.stderr
     assert process.poll() is None
 
-    negative = tmp_path / f"out/heads/{heads[SOUND]['negative'].key}/volumes"
+    negative = tmp_path / f"out/heads/{sound.heads['negative'].key}/volumes"
     wait_for((negative / "64/manifest.json").exists, process, tmp_path)
     below = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     killed = time.monotonic()
-    assert process.wait() == -9 and not (negative / "640/manifest.json").exists(), "killed too late"
+    assert process.wait() == -9 and not (negative / "512/manifest.json").exists(), "killed too late"
     gone, alive = psutil.wait_procs(below, timeout=120)
     print(f"{len(gone)} processes of the dead driver were gone after {time.monotonic() - killed:.1f} s")
     assert not alive, alive
@@ -73,12 +76,13 @@ def test_killed_driver_diverging_trial_and_hanging_trial(tmp_path: Path) -> None
     now = manifests(tmp_path)
     assert {path: now[path] for path in kept} == kept, "a finished volume was written again"
 
-    by_alpha = {result.sampled["lora.alpha"]: result for result in ledger(tmp_path).results}
-    assert by_alpha.keys() == {SOUND, DIVERGES, HANGS} and len(last["trials"]) == 3
-    assert by_alpha[SOUND].status == "done" and by_alpha[SOUND].trained == {"positive": 0, "negative": 576}
-    diverged, hung = by_alpha[DIVERGES], by_alpha[HANGS]
-    assert (diverged.status, hung.status) == ("failed", "failed") and diverged.retried == [] == hung.retried
-    for said in ("Diverged: loss is nan after", "examples: lower the learning rate of the", "head"):
+    by_key = {result.key: result for result in ledger(tmp_path).results}
+    assert by_key.keys() == {sound.key, diverges.key, hangs.key} and len(last["trials"]) == 3
+    done, diverged, hung = (by_key[plan.key] for plan in (sound, diverges, hangs))
+    assert done.status == "done" and diverged.status == hung.status == "failed"
+    assert done.trained["positive"] + done.trained["negative"] <= 2 * 512 - 64, "it did not go on from the last volume"
+    assert diverged.retried == [] == hung.retried
+    for said in ("Diverged: loss is nan after", "examples: lower the learning rate of the dpo head"):
         assert said in str(diverged.reason)
     assert "hung and was killed: no pass through the model for" in str(hung.reason) and " in " in str(hung.reason)
     for failed in (diverged, hung):
@@ -86,16 +90,15 @@ def test_killed_driver_diverging_trial_and_hanging_trial(tmp_path: Path) -> None
 
     study = optuna.load_study(study_name="smoke", storage=f"sqlite:///{tmp_path}/out/smoke/optuna.db")
     asked = [trial for trial in study.trials if OBSERVED not in trial.user_attrs]
-    ended = [(trial.state.name, trial.params["lora.alpha"]) for trial in asked if trial.state.name == "COMPLETE"]
-    assert ended == [("COMPLETE", SOUND)]
-    assert {trial.params["lora.alpha"] for trial in asked if trial.state.name == "FAIL"} >= {DIVERGES, HANGS}
     assert {trial.state.name for trial in asked} == {"COMPLETE", "FAIL"}
+    assert [trial.params for trial in asked if trial.state.name == "COMPLETE"] == [SOUND]
+    failed_points = [trial.params for trial in asked if trial.state.name == "FAIL"]
+    assert DIVERGES in failed_points and HANGS in failed_points
 
     parents, below_it = children(MlflowClient(f"sqlite:///{tmp_path}/mlflow.db"), "smoke")
     assert [run_.info.run_id for run_ in parents] == [first["mlflow_run"]] and parents[0].info.status == "FINISHED"
-    by_key = {run_.data.tags["likra_ray.trial"]: run_ for run_ in below_it}
-    assert len(below_it) == 3 == len(by_key)
-    for result in by_alpha.values():
-        status = "FINISHED" if result.status == "done" else "FAILED"
-        assert by_key[result.key].info.status == status
-        assert by_key[result.key].data.tags.get("likra_ray.reason") == result.reason
+    runs = {run_.data.tags["likra_ray.trial"]: run_ for run_ in below_it}
+    assert len(below_it) == 3 and runs.keys() == by_key.keys()
+    for key, result in by_key.items():
+        assert runs[key].info.status == ("FINISHED" if result.status == "done" else "FAILED")
+        assert runs[key].data.tags.get("likra_ray.reason") == result.reason

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 GIVEN = sets(
     "search={seed: {choices: [0, 1]}}", "sampler=grid", "budget={trials: 2, refinements: 0, minutes: 60}",
-    "objective={accuracy: max}", "trial.volumes=[0, 64, 640]", "questions.train.limit=680",
+    "objective={accuracy: max}", "trial.volumes=[0, 64, 512]", "questions.train.limit=560",
 )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def test_a_disk_that_fills_up_stops_the_sweep_and_costs_nothing(small: Path) -> 
     process = start("sweep", small, *GIVEN)
     wait_for(lambda: manifests(small, "negative", 64), process, small)
     fill(small / "out/ballast")
-    assert not manifests(small, "negative", 640), "filled too late"
+    assert not manifests(small, "negative", 512), "filled too late"
     assert process.wait(timeout=600) == 1
     said = (small / "stderr").read_text()
     assert said.count("\n") == 1 and said.startswith(f"error: {small}/out/"), said

@@ -14,8 +14,8 @@ from likra_ray.records import TrialResult
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1500)]
 
-FIRST, LAST = 64, 640
-LONG = sets("search={}", f"trial.volumes=[0, {FIRST}, {LAST}]", "questions.train.limit=680")
+FIRST, LAST = 64, 512
+LONG = sets("search={}", f"trial.volumes=[0, {FIRST}, {LAST}]", "questions.train.limit=560")
 STALL = 0.4
 """Minutes; more than a worker takes to load what it needs, where nothing else runs."""
 
