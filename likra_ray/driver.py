@@ -42,6 +42,7 @@ class Driver:
             return
         self.study, asked = studies.open_study(self.sweep, self.book.study_url())
         queue = [dict(point) for point in again]
+        unasked = self.sweep.start_from[len(self.study.trials) :]  # they were the first it was given
         for point, heard in asked:
             key, _ = self._identify(point)
             result = results.read(self.book.storage, self.sweep.name, key)
@@ -54,7 +55,7 @@ class Driver:
             if key not in self.book.trials:
                 self.book.end_trial(result)
             (studies.observe if heard else studies.tell)(self.study, self.sweep, result)
-        queue += [dict(point) for point in self.sweep.start_from[len(self.study.trials) :]]
+        queue += [dict(point) for point in unasked]
         for point in queue:
             self.study.enqueue_trial(studies.params(self.sweep, point))
 
