@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import typer
 from rich.console import Console
 
-from likra_ray.errors import InputError
+from likra_ray.errors import NO_ROOM, InputError
 
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes; 130 is the shell's own for Ctrl-C."""
@@ -39,10 +39,10 @@ def run(app: typer.Typer) -> None:
 
 
 @contextlib.contextmanager
-def exit_codes(after_ctrl_c: str) -> Iterator[None]:
+def exit_codes(after: str) -> Iterator[None]:
     """0 done; 1 the work failed; 2 the input is wrong, said in one line on standard error.
 
-    after_ctrl_c: how to go on, in words.
+    after: how to go on from where Ctrl-C or a full disk stopped it, in words.
     """
     try:
         yield
@@ -50,9 +50,12 @@ def exit_codes(after_ctrl_c: str) -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(WRONG_INPUT) from None
     except KeyboardInterrupt:
-        print(f"stopped; what had finished is kept: {after_ctrl_c}", file=sys.stderr)
+        print(f"stopped; what had finished is kept: {after}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            print(f"error: {error.filename}: {error.strerror}; what had finished is kept: {after}", file=sys.stderr)
+            raise SystemExit(FAILED) from None
         Console(stderr=True).print_exception(max_frames=12)
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(FAILED) from None

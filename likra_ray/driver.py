@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from likra_ray import ledger, results
+from likra_ray import faults, ledger, results
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray import study as studies
@@ -33,22 +33,30 @@ class Driver:
         return self.nothing_new and not self._running
 
     def open_study(self, again: list[dict[str, Any]]) -> None:
-        """Open the study; what a dead driver left running, and the points of `again`, come first."""
+        """Open the study; what a dead driver left unfinished, and the points of `again`, come first.
+
+        Study, trial records and sweep.json are written one after the other, so a driver may die between any two: a
+        trial counts that has its record, the study is told where it did not hear, and any other point is run again.
+        """
         if not self.sweep.search:
             return
-        self.study, left = studies.open_study(self.sweep, self.book.study_url())
-        for point in left:
+        self.study, asked = studies.open_study(self.sweep, self.book.study_url())
+        queue = [dict(point) for point in again]
+        unasked = self.sweep.start_from[len(self.study.trials) :]  # they were the first it was given
+        for point, heard in asked:
             key, _ = self._identify(point)
             result = results.read(self.book.storage, self.sweep.name, key)
             if result is None or result.status != "done":
-                again.append(point)
-            elif key not in self.book.trials:
-                # It finished in the moment in which the driver died.
+                if key not in self.book.trials and point not in queue:
+                    queue.append(point)
+                continue
+            if key in self.book.trials and heard:
+                continue
+            if key not in self.book.trials:
                 self.book.end_trial(result)
-                studies.tell(self.study, self.sweep, result)
-        if not self.study.trials:
-            again += [dict(point) for point in self.sweep.start_from]
-        for point in again:
+            (studies.observe if heard else studies.tell)(self.study, self.sweep, result)
+        queue += [dict(point) for point in unasked]
+        for point in queue:
             self.study.enqueue_trial(studies.params(self.sweep, point))
 
     def started(self, point: dict[str, Any]) -> None:
@@ -66,7 +74,10 @@ class Driver:
             self._say(f"[rank 0] trial {key}: {report['role']} head {seen} of {of} examples, loss {loss:.3f}")
 
     def ended(self, point: dict[str, Any], *, failed: bool) -> None:
-        """A trial ended. One that failed without a record died with its process; one that did not was stopped."""
+        """A trial ended. One that failed without a record died with its process; one that did not was stopped.
+
+        Raises OSError where the trial, or its record, found no room on the disk: so will all that follow.
+        """
         key, trial = self._identify(point)
         trials.release(key)
         seconds = time.monotonic() - self._running[key]
@@ -81,7 +92,14 @@ class Driver:
         self.book.end_trial(result)
         if self.study is not None and result.status == "done":
             studies.observe(self.study, self.sweep, result)
+        for said in result.retried:
+            self._say(f"[driver] trial {result.key}: workers started again: {said}")
+        for name in result.repaired:
+            self._say(f"[driver] trial {result.key}: {name} was damaged and is not used")
         self._say(self._line(result, seconds))
+        full = faults.no_room_in(result.reason)
+        if full is not None:
+            raise full
 
     def _say(self, line: str) -> None:
         self.screen.print(line, highlight=False, markup=False, soft_wrap=True)

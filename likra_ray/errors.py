@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import functools
+from typing import Any
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+"""Of an OSError: a disk is full, or may not be written. No work that goes on would be kept."""
+
 
 class InputError(ValueError):
     """Input that is wrong before any resource is used; the command line exits 2 with this one line.
@@ -19,6 +26,11 @@ class InputError(ValueError):
             shown = shown[:117] + "..."
         line = f"{where}: {field}: got {shown}; allowed: {allowed}"
         super().__init__(" ".join(line.split()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Its arguments have names, which pickle would forget on the way out of a worker."""
+        named = {"where": self.where, "field": self.field, "value": self.value, "allowed": self.allowed}
+        return functools.partial(type(self), **named), ()
 
 
 class Unreachable(InputError):

@@ -189,6 +189,10 @@ class TrialResult:
     """Key of the evaluation after a bare "Answer:", where the trial has one."""
     answer_tokens: dict[str, dict[int, int]] = field(default_factory=dict)
     """By role, then volume: answer tokens the head has learnt from then; {} in results older than the count."""
+    retried: list[str] = field(default_factory=list)
+    """Why its workers were started again, one line each time; [] also in results older than that."""
+    repaired: list[str] = field(default_factory=list)
+    """Files of the store it found damaged and did not use: made again where they were needed."""
 
     def to_json(self) -> str:
         """Strict JSON: NaN is null."""

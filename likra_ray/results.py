@@ -130,8 +130,10 @@ def done(
     )
 
 
-def failed(trial: TrialSpec, plan: TrialPlan, sampled: Mapping[str, Any], reason: str) -> TrialResult:
-    """The record of a trial that did not end well."""
+def failed(
+    trial: TrialSpec, plan: TrialPlan, sampled: Mapping[str, Any], reason: str, retried: Sequence[str] = ()
+) -> TrialResult:
+    """The record of a trial that did not end well. retried: why its workers were started again before that."""
     return TrialResult(
         key=plan.key,
         name=named(sampled),
@@ -146,6 +148,7 @@ def failed(trial: TrialSpec, plan: TrialPlan, sampled: Mapping[str, Any], reason
         phase={},
         trained={},
         seconds={},
+        retried=list(retried),
     )
 
 
@@ -179,14 +182,6 @@ def mean_answer_tokens(results: Sequence[TrialResult]) -> dict[str, dict[int, fl
         shared = sorted(set.intersection(*(set(by_volume) for by_volume in counted)))
         found[role] = {volume: float(np.mean([by_volume[volume] for by_volume in counted])) for volume in shared}
     return found
-
-
-def reason(error: BaseException) -> str:
-    """Why a trial failed, in one line: what its first worker raised, without Ray's wrapping."""
-    failures = getattr(error, "worker_failures", None) or {}
-    cause: BaseException = failures[min(failures)] if failures else error
-    cause = getattr(cause, "cause", None) or cause
-    return " ".join(f"{type(cause).__name__}: {cause}".split())[:500]
 
 
 def named(sampled: Mapping[str, Any]) -> str:

@@ -107,8 +107,11 @@ class ResourcesSpec(Spec):
     gpus: Annotated[float, Field(ge=0)] = 0
     """GPUs per worker; below 1 several trials share one GPU, each with one worker."""
     heads_at_once: bool = False
-    """Train the trial's missing heads in one batch: the same heads, faster where a batch leaves a GPU idle, in more
-    memory; with zero_stage null."""
+    """Train the trial's missing heads in one batch: the same heads, in more memory, for idle GPUs; zero_stage null."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """Times a trial's workers are started again after one of them died or hung."""
+    stall_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """Minutes without a pass through the model after which a worker is hung and killed; the base must load within."""
 
     @model_validator(mode="after")
     def _fraction_has_one_worker(self) -> Self:

@@ -56,7 +56,9 @@ class Storage:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError):
+                error.filename = path  # a full disk is noticed by calls that know no name
             if os.path.exists(temporary):
                 os.remove(temporary)
             raise

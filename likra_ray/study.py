@@ -27,6 +27,9 @@ from likra_ray.spec import Range, SweepSpec
 OBSERVED = "likra_ray.observed_in"
 """User attribute of a finished Optuna trial that was not run: the trial whose head passed this volume."""
 
+KNOWN = "likra_ray.known"
+"""User attribute of a failed Optuna trial that was not run: another measures, or measured, its point."""
+
 ASKS = 32
 """Times the sampler is asked before a new point is drawn without it."""
 
@@ -90,8 +93,11 @@ def storage(url: str) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(url)
 
 
-def open_study(sweep: SweepSpec, url: str) -> tuple[optuna.Study, list[dict[str, Any]]]:
-    """The sweep's study, made or loaded, and the points a dead driver left running in it, which are failed here."""
+def open_study(sweep: SweepSpec, url: str) -> tuple[optuna.Study, list[tuple[dict[str, Any], bool]]]:
+    """The sweep's study, made or loaded, and every point it gave out, once, with whether it heard how that ended.
+
+    What a dead driver left running is failed here. Points told as known, or passed on the way, were not given out.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     better: list[Literal["maximize", "minimize"]] = [
         "maximize" if mode == "max" else "minimize" for mode in sweep.objective.values()
@@ -99,12 +105,15 @@ def open_study(sweep: SweepSpec, url: str) -> tuple[optuna.Study, list[dict[str,
     study = optuna.create_study(
         storage=storage(url), study_name=sweep.name, sampler=sampler(sweep), directions=better, load_if_exists=True
     )
-    left = []
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-        if trial.params:
-            left.append(point(trial.params))
-    return study, left
+    asked: dict[str, tuple[dict[str, Any], bool]] = {}
+    for trial in study.get_trials(states=(TrialState.RUNNING, TrialState.FAIL, TrialState.COMPLETE)):
+        if trial.state == TrialState.RUNNING:
+            study.tell(trial.number, state=TrialState.FAIL)
+        if trial.params and not {OBSERVED, KNOWN} & trial.user_attrs.keys():
+            place = point(trial.params)
+            name, heard = repr(sorted(place.items())), trial.state == TrialState.COMPLETE
+            asked[name] = (place, heard or (name in asked and asked[name][1]))
+    return study, list(asked.values())
 
 
 def ask_new(study: optuna.Study, sweep: SweepSpec) -> optuna.Trial | None:
@@ -119,6 +128,7 @@ def ask_new(study: optuna.Study, sweep: SweepSpec) -> optuna.Trial | None:
         trial = study.ask(space)
         if not _known(study, sweep, trial):
             return trial
+        trial.set_user_attr(KNOWN, True)
         study.tell(trial, state=TrialState.FAIL)
     left = [candidate for candidate in _grid(sweep) if not _known(study, sweep, None, candidate)]
     if not left:

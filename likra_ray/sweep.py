@@ -11,6 +11,7 @@ is a light Tune actor (`attempt`) that starts its own Ray Train workers (trial.p
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from likra_ray import console, ledger, results, settings
+from likra_ray import console, faults, ledger, lock, results, settings
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray import study as studies
@@ -48,12 +49,21 @@ def run_sweep(
 ) -> ledger.Ledger:
     """Run, resume or, where it is finished, just read a sweep; returns its ledger, closed.
 
-    Raises InputError before any resource is used; KeyboardInterrupt after Ctrl-C, with all that finished kept.
+    Raises InputError before any resource is used; KeyboardInterrupt after Ctrl-C, OSError on a full disk, with all that
+    finished kept.
     """
-    screen = screen or Console(quiet=True)
     storage = Storage(absolute(output))
     storage.check_writable()
     material = plans.gather(sweep)
+    with lock.held(storage, sweep.name):
+        return _driven(sweep, material, storage, tracking_uri, resume=resume, screen=screen or Console(quiet=True))
+
+
+def _driven(
+    sweep: SweepSpec, material: materials.Material, storage: Storage, tracking_uri: str, *, resume: bool,
+    screen: Console,
+) -> ledger.Ledger:  # fmt: skip
+    """The sweep's one driver at work."""
     book = ledger.open_ledger(storage, sweep, material, resume=resume)
     from likra_ray.reporting.tracking import Mirror
 
@@ -81,8 +91,10 @@ def run_sweep(
             interrupted = book.remaining > 0 and left() > 0 and not driver.exhausted
             if not interrupted:
                 interrupted = not refine(book, lambda points: _run(driver, concurrent, left(), points), left=left)
-        except BaseException:
-            book.close(interrupted=True)
+        except BaseException as error:
+            # A report that finds no room must not hide what stopped the sweep.
+            with contextlib.suppress(*([OSError] if faults.no_room(error) else [])):
+                book.close(interrupted=True)
             raise
         del keep
     book.close(interrupted=interrupted)
@@ -186,7 +198,9 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
         )
     except Exception as error:
         plan = plans.trial_plan(materials.read(storage, context["material"]), trial)
-        results.write(storage, sweep.name, results.failed(trial, plan, point, results.reason(error)))
+        results.write(
+            storage, sweep.name, results.failed(trial, plan, point, faults.reason(error), faults.earlier(error))
+        )
         raise
     tune.report({metric: objective_value(result, metric) for metric in sweep.objective})
 

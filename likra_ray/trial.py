@@ -3,35 +3,31 @@
     python -m likra_ray.trial search_spaces/quickstart.yaml --set trial.near_miss_share=0.5
     python -m likra_ray.trial search_spaces/smoke.yaml                       CPU, under a minute
 
-`perform` reads like a sequential program, but `work`, right under it, runs in the trial's Ray Train workers, one
-process per worker, and only plain values and paths go between them.
+`perform` reads like a sequential program, but what it waits for, `workers.work`, runs in the trial's Ray Train
+workers, one process per worker, and only plain values and paths go between them.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import logging
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from likra_ray import console, results, settings
+from likra_ray import console, faults, results, settings
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray.errors import InputError
-from likra_ray.heads.orders import HeadOrder
 from likra_ray.heads.store import HeadStore
 from likra_ray.records import TrialResult
 from likra_ray.spec import SweepSpec, TrialSpec
 from likra_ray.storage import Storage, absolute
-
-LEASES = "likra_ray-head-leases"
-"""Name of the actor that knows which head is being made by whom."""
+from likra_ray.workers import LEASES, work
 
 
 def run_trial(sweep: SweepSpec, point: Mapping[str, Any] | None = None, *, output: str = console.OUTPUT) -> TrialResult:
@@ -76,7 +72,7 @@ def perform(
     stored = results.read(storage, sweep, plan.key)
     if stored is not None and stored.status == "done":
         return stored
-    done: dict[str, Any] = {"trained": {}, "seconds": {}}
+    done: dict[str, Any] = {"trained": {}, "seconds": {}, "retried": [], "repaired": []}
     store = HeadStore(storage)
     if results.stored_tables(store, plan) is None or results.answer_tokens(store, plan) is None:
         try:
@@ -92,11 +88,39 @@ def perform(
     seconds = {**done["seconds"], "all": time.monotonic() - began}
     trained: dict[str, int] = {role: int(done["trained"].get(head.key, 0)) for role, head in plan.heads.items()}
     result = results.done(trial, plan, tables, sampled=sampled, trained=trained, seconds=seconds, tokens=tokens)
+    repaired = list(dict.fromkeys([*store.damaged, *done["repaired"]]))
+    result = replace(result, retried=done["retried"], repaired=repaired)
     results.write(storage, sweep, result)
     return result
 
 
 def _workers(
+    trial: TrialSpec, storage: Storage, sweep: str, material: str, key: str, callbacks: tuple[Any, ...]
+) -> dict[str, Any]:
+    """Run the trial's workers until they end well; returns what rank 0's `work` returns, and why any were restarted.
+
+    What is in the store is kept: workers started again go on from the last volume. Ray Train's own
+    FailureConfig(max_failures) would also repeat what is bound to fail again, a diverged loss, and not say how often.
+    Raises the last failure, with the earlier ones as its notes.
+    """
+    retried: list[str] = []
+    while True:
+        try:
+            return {**_fit(trial, storage, sweep, material, key, callbacks), "retried": retried}
+        except Exception as error:
+            words = last_words(key)
+            failure = error if words is None else faults.Hung(words)
+            if len(retried) == trial.resources.retries or not faults.worth_retrying(failure):
+                for earlier in retried:
+                    failure.add_note(earlier)
+                if failure is error:
+                    raise
+                raise failure from error
+            retried.append(faults.reason(failure))
+            release(key)
+
+
+def _fit(
     trial: TrialSpec, storage: Storage, sweep: str, material: str, key: str, callbacks: tuple[Any, ...]
 ) -> dict[str, Any]:
     """Start the trial's Ray Train workers and wait for them; returns what rank 0's `work` returns."""
@@ -106,6 +130,8 @@ def _workers(
     places(trial)
     leases()
     resources = trial.resources
+    # A process that is stopped, or holds its interpreter, cannot find out itself that it stands still.
+    os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = f"{resources.stall_minutes * 60:g}"
     per_worker = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
     trainer = TorchTrainer(
         work,  # type: ignore[arg-type]  # Train V2 hands back what it returns
@@ -133,96 +159,6 @@ def _workers(
     return returned
 
 
-def work(config: dict[str, Any]) -> dict[str, Any]:
-    """What every worker of a trial does, in step with the others: make the heads, score them. Runs in a worker."""
-    import ray.train
-    import torch
-
-    logging.getLogger("ray.train").setLevel(logging.ERROR)
-    from likra_ray.heads import base as bases
-    from likra_ray.heads import counts
-    from likra_ray.heads.produce import Producer
-
-    began = time.monotonic()
-    trial = TrialSpec.model_validate(config["trial"])
-    rank = ray.train.get_context().get_world_rank()
-    torch.set_num_threads(max(1, int(trial.resources.cpus)))
-    storage = Storage(config["root"])
-    material = materials.read(storage, config["material"])
-    plan = plans.trial_plan(material, trial)
-    on_gpu = trial.resources.gpus > 0
-    found = bases.resolve(material.base)
-    if found.identity != material.identity:
-        raise RuntimeError(f"base here is {found.identity}, the sweep's is {material.identity}")
-    base = bases.load(found, dtype="bfloat16" if on_gpu and trial.precision == "bf16" else "float32")
-    if on_gpu:
-        base.model.to(f"cuda:{torch.cuda.current_device()}")
-    producer = Producer(base, HeadStore(storage), plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads))
-    leased = functools.partial(lease, producer, config["key"])
-    evaluation, prior = plans.evaluation_order(plan, material), plans.prior_order(plan, material)
-    _score_base(producer, leased, plan.base_key, *(one for one in (evaluation, prior) if one is not None))
-    plausibility = None
-    if plans.needs_plausibility(trial):
-        asked = plans.plausibility_order(material)
-        _score_base(producer, leased, plan.base_key, asked)
-        scored = producer.store.table(plan.base_key, asked.key, 0)
-        assert scored is not None
-        plausibility = scored.logprob
-    pending = plans.head_orders(plan, trial, material, plausibility)
-    for order in pending:
-        _score_base(producer, leased, plan.base_key, *producer.references(order))
-    producer.done.seconds["start"] = time.monotonic() - began
-
-    def report(order: HeadOrder, step: Any) -> None:
-        if rank == 0 and step.examples in order.volumes:
-            print(f"[rank 0] {order.role} head: {step.examples} of {order.volumes[-1]} examples, loss {step.loss:.4f}")
-        ray.train.report({"role": order.role, "examples": step.examples, "of": order.volumes[-1], "loss": step.loss})
-
-    while pending:
-        with contextlib.ExitStack() as held:
-            mine: list[HeadOrder] = []
-            for order in pending:
-                if (trial.resources.heads_at_once or not mine) and held.enter_context(leased(order.key)):
-                    mine.append(order)
-            if rank == 0:
-                for order in mine:
-                    counts.keep(producer.store, producer.tokenizer, order)
-            if mine:
-                producer.heads(mine, evaluation, report)
-            for order in mine:
-                if prior is not None and order.role == "positive":
-                    producer.head(order, prior, functools.partial(report, order))
-            pending = [order for order in pending if order not in mine]
-        if not mine:
-            # Another trial makes every head still missing here; its workers run already, so this ends.
-            time.sleep(1.0)
-    done = producer.done
-    return {"trained": dict(done.trained), "scored": dict(done.scored), "seconds": dict(done.seconds)}
-
-
-def _score_base(producer: Any, leased: Callable[[str], Any], base_key: str, *evaluations: Any) -> None:
-    while evaluations:
-        with leased(base_key) as mine:
-            if mine:
-                producer.base_table(base_key, *evaluations)
-                return
-        time.sleep(1.0)
-
-
-@contextlib.contextmanager
-def lease(producer: Any, holder: str, key: str) -> Iterator[bool]:
-    """Whether this trial may make a head now, the same answer on every rank; given back at the end of the block."""
-    import ray
-
-    actor = ray.get_actor(LEASES)
-    mine: bool = producer.agreed(producer.rank == 0 and ray.get(actor.acquire.remote(key, holder)))
-    try:
-        yield mine
-    finally:
-        if mine and producer.rank == 0:
-            ray.get(actor.release.remote(key, holder))
-
-
 def leases() -> Any:
     """The job's one actor of leases, started by the first to ask and gone with it: the driver asks first."""
     import ray
@@ -230,6 +166,14 @@ def leases() -> Any:
     from likra_ray.heads.leases import Leases
 
     return ray.remote(num_cpus=0)(Leases).options(name=LEASES, get_if_exists=True).remote()
+
+
+def last_words(holder: str) -> str | None:
+    """What a worker of the trial said before it ended itself; None where none did."""
+    import ray
+
+    said: str | None = ray.get(leases().last_words.remote(holder))
+    return said
 
 
 def release(holder: str) -> None:

@@ -114,7 +114,7 @@ def test_what_a_dead_driver_left_running_is_handed_back(tmp_path: Path) -> None:
     assert trial is not None
     point = study.point(trial.params)
     again, left = study.open_study(spec, url(tmp_path))
-    assert left == [point]
+    assert left == [(point, False)]
     again.enqueue_trial(study.params(spec, point))
     asked = study.ask_new(again, spec)
     assert asked is not None and study.point(asked.params) == point

@@ -209,25 +209,24 @@ def test_ctrl_c_then_resume_finishes_the_rest(tmp_path: Path) -> None:
 
 
 def test_a_failed_trial_is_recorded_the_sweep_goes_on_and_resume_tries_again(tmp_path: Path) -> None:
-    varied = ["search={near_miss_share: {choices: [0.0, 1.0]}}", "budget.trials=2"]
-    sets = [part for value in varied for part in ("--set", value)]
+    """What fails is a write: a folder lies where an adapter belongs, until somebody clears it away."""
+    varied = ["search={near_miss_share: {choices: [0.0, 1.0]}}", "budget.trials=2", "trial.resources.retries=0"]
     found = settings.load(SMOKE, varied).sweep
     material = plans.gather(found)
-    damaged = plans.trial_plan(material, found.trial_spec({"near_miss_share": 1.0})).heads["negative"].key
-    folder = tmp_path / f"out/heads/{damaged}/volumes/16"
-    folder.mkdir(parents=True)
-    (folder / "adapter_model.safetensors").write_bytes(b"torn")
-    (folder / "manifest.json").write_text(json.dumps({"adapter_model.safetensors": "0" * 64}))
+    head = plans.trial_plan(material, found.trial_spec({"near_miss_share": 1.0})).heads["negative"].key
+    in_the_way = tmp_path / f"out/heads/{head}/volumes/16/adapter_model.safetensors"
+    in_the_way.mkdir(parents=True)
 
-    ended = run("sweep", tmp_path, *sets)
+    ended = run("sweep", tmp_path, *sets(*varied))
     assert ended.returncode == 0, ended.stderr[-3000:]
     by_status = {result.status: result for result in ledger(tmp_path, *varied).results}
     assert set(by_status) == {"done", "failed"}
     assert by_status["failed"].sampled == {"near_miss_share": 1.0}
-    assert "not what was written" in str(by_status["failed"].reason)
-    assert "FAILED" in ended.stdout and "not what was written" in ended.stdout
+    assert "IsADirectoryError" in str(by_status["failed"].reason)
+    assert "FAILED" in ended.stdout and "IsADirectoryError" in ended.stdout
 
-    resumed = run("sweep", tmp_path, *sets, "--resume")
+    in_the_way.rmdir()
+    resumed = run("sweep", tmp_path, *sets(*varied), "--resume")
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     assert [result.status for result in ledger(tmp_path, *varied).results] == ["done", "done"]
 

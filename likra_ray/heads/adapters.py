@@ -118,14 +118,18 @@ def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+class Untrained(RuntimeError):
+    """An adapter that training left where it was, or took to where no number is."""
+
+
 def check_trained(tensors: Mapping[str, torch.Tensor]) -> None:
-    """Raises RuntimeError unless the adapter is there, finite, and moved away from the base (B is not zero)."""
+    """Raises Untrained unless the adapter is there, finite, and moved away from the base (B is not zero)."""
     moved = [name for name, tensor in tensors.items() if ".lora_B." in name and bool(tensor.any())]
     if not tensors or not moved:
-        raise RuntimeError("the adapter did not train: it is empty or every B is zero")
+        raise Untrained("the adapter did not train: it is empty or every B is zero")
     broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
-        raise RuntimeError(f"the adapter is not finite, first in {broken[0]}")
+        raise Untrained(f"the adapter is not finite, first in {broken[0]}")
 
 
 def peft_config(model: Any, role: Role) -> bytes:

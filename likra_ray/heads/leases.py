@@ -12,6 +12,7 @@ class Leases:
 
     def __init__(self) -> None:
         self._holders: dict[str, str] = {}
+        self._words: dict[str, str] = {}
 
     def acquire(self, key: str, holder: str) -> bool:
         """Whether the holder now has the lease; asking again for one's own is granted."""
@@ -25,3 +26,11 @@ class Leases:
     def release_all(self, holder: str) -> None:
         """Give back whatever a trial still holds: it ended, or died."""
         self._holders = {key: other for key, other in self._holders.items() if other != holder}
+
+    def say(self, holder: str, words: str) -> None:
+        """The last words of a worker that ends itself; of several, the first to speak is heard."""
+        self._words.setdefault(holder, words)
+
+    def last_words(self, holder: str) -> str | None:
+        """What a worker of this trial said before it ended itself, told once; None where none did."""
+        return self._words.pop(holder, None)

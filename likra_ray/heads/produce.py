@@ -92,6 +92,7 @@ class Producer:
         if self.rank == 0:
             for order in orders:
                 self.store.describe(order.key, order.fields)
+                self.store.check(order.key, order.volumes, read=self._unscored(order, evaluation))
         self.barrier()
         to_train = self.agreed([self.store.stretches(order.key, order.volumes) for order in orders])
         to_score = self.agreed([self._unscored(order, evaluation) for order in orders])

@@ -15,11 +15,12 @@ state beside 6.1 MB for SmolLM2-135M, rank 8 on the MLPs).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import safetensors.torch
 import torch
@@ -41,6 +42,8 @@ class HeadStore:
     """Heads below one output folder, shared by all its sweeps."""
 
     storage: Storage
+    damaged: list[str] = field(default_factory=list, compare=False)
+    """Files found damaged through this object, each once, in the order they were."""
 
     def describe(self, key: str, spec: Mapping[str, object]) -> None:
         """Write the fields a head's key is made of, once."""
@@ -72,11 +75,14 @@ class HeadStore:
             checksums = json.loads(self.storage.read(f"{folder}/manifest.json"))
             files = {name: self.storage.read(f"{folder}/{name}") for name in checksums}
         except (FileNotFoundError, ValueError, TypeError) as error:
+            self._note(f"{folder}/manifest.json")
             raise DamagedHead(f"{folder}: {error}") from None
         for name, data in files.items():
             if hashlib.sha256(data).hexdigest() != checksums[name]:
+                self._note(f"{folder}/{name}")
                 raise DamagedHead(f"{folder}/{name}: not what was written (SHA-256 differs)")
         if ADAPTER not in files:
+            self._note(f"{folder}/manifest.json")
             raise DamagedHead(f"{folder}: no {ADAPTER} in its manifest")
         return dict(safetensors.torch.load(files[ADAPTER]))
 
@@ -84,19 +90,23 @@ class HeadStore:
         """Keep Adam's state at a volume, in place of an earlier one of that volume."""
         data = safetensors.torch.save(dict(state))
         written = f"optimizer-{volume}-{hashlib.sha256(data).hexdigest()}.safetensors"
+        # Listed before writing: two sweeps that make one head must not remove what the other has just written.
+        before = [name for other, name in self._optimizers(key) if other == volume and name != written]
         self.storage.write(f"heads/{key}/{written}", data)
-        for other, name in self._optimizers(key):
-            if other == volume and name != written:
-                self.storage.remove(f"heads/{key}/{name}")
+        for name in before:
+            self._remove(f"heads/{key}/{name}")
 
     def load_optimizer(self, key: str, volume: int) -> dict[str, torch.Tensor] | None:
         """Adam's state at a volume; None where it is not kept, or damaged."""
         for other, name in self._optimizers(key):
             if other == volume:
-                data = self.storage.read(f"heads/{key}/{name}")
+                try:
+                    data = self.storage.read(f"heads/{key}/{name}")
+                except FileNotFoundError:
+                    continue  # replaced since it was listed
                 if hashlib.sha256(data).hexdigest() == name.rsplit("-", 1)[1].removesuffix(".safetensors"):
                     return dict(safetensors.torch.load(data))
-                log.warning("heads/%s/%s is damaged: not used", key, name)
+                self._note(f"heads/{key}/{name}")
         return None
 
     def _optimizers(self, key: str) -> list[tuple[int, str]]:
@@ -122,7 +132,44 @@ class HeadStore:
 
     def discard(self, key: str, volume: int) -> None:
         """Set a damaged volume aside: without its manifest it does not exist."""
-        self.storage.remove(f"heads/{key}/volumes/{volume}/manifest.json")
+        self._remove(f"heads/{key}/volumes/{volume}/manifest.json")
+
+    def discard_optimizer(self, key: str, volume: int) -> None:
+        """Forget Adam's state at a volume: nothing goes on from there."""
+        for other, name in self._optimizers(key):
+            if other == volume:
+                self._remove(f"heads/{key}/{name}")
+
+    def check(self, key: str, volumes: Iterable[int], *, read: Iterable[int]) -> None:
+        """Set aside what is damaged of what making `volumes` begins at, and of the volumes in `read`.
+
+        What is set aside is missing from then on, so `stretches` has it made again.
+        """
+        wanted = set(read)
+        while True:
+            starts = {start for start, _ in self.stretches(key, volumes)} - {0}
+            bad = [start for start in starts if self.load_optimizer(key, start) is None]
+            for start in bad:
+                self.discard_optimizer(key, start)
+            for volume in (starts | wanted) & set(self.volumes(key)):
+                try:
+                    self.load(key, volume)
+                except DamagedHead as error:
+                    log.warning("%s; made again", error)
+                    self.discard(key, volume)
+                    bad.append(volume)
+            if not bad:
+                return
+
+    def _remove(self, name: str) -> None:
+        """Remove a file that another sweep may be removing too."""
+        with contextlib.suppress(FileNotFoundError):
+            self.storage.remove(name)
+
+    def _note(self, name: str) -> None:
+        log.warning("%s is damaged: not used", name)
+        if name not in self.damaged:
+            self.damaged.append(name)
 
     def save_table(self, key: str, evaluation: str, volume: int, table: ScoreTable) -> None:
         """Store a score table; its checksum comes last."""
@@ -141,6 +188,6 @@ class HeadStore:
         except FileNotFoundError:
             data = b""
         if hashlib.sha256(data).hexdigest().encode() != self.storage.read(f"{name}.sha256"):
-            log.warning("%s.arrow is damaged: not used", name)
+            self._note(f"{name}.arrow")
             return None
         return ScoreTable.from_arrow(data)

@@ -26,6 +26,14 @@ def test_what_another_holds_is_not_given_back(key: str, holder: str) -> None:
     assert not leases.acquire("head", "b")
 
 
+def test_the_first_last_words_are_told_once() -> None:
+    leases = Leases()
+    leases.say("a", "worker 1 hung")
+    leases.say("a", "worker 0 waited for it")
+    assert leases.last_words("b") is None
+    assert [leases.last_words("a"), leases.last_words("a")] == ["worker 1 hung", None]
+
+
 def test_a_trial_that_ended_holds_nothing() -> None:
     leases = Leases()
     for key, holder in (("x", "a"), ("y", "a"), ("z", "b")):

@@ -15,7 +15,7 @@ from likra_ray.heads import adapters
 from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Role
 from likra_ray.heads.produce import Producer
 from likra_ray.heads.scoring import score
-from likra_ray.heads.store import ADAPTER, DamagedHead, HeadStore
+from likra_ray.heads.store import ADAPTER, HeadStore
 from likra_ray.heads.training import Diverged, Step
 from likra_ray.storage import Storage
 
@@ -178,11 +178,10 @@ def test_a_damaged_head_is_set_aside_and_made_again(undisturbed: HeadStore, tmp_
             (folder / ADAPTER).unlink()
         case "manifest":
             (folder / "manifest.json").write_text("{")
-    with pytest.raises(DamagedHead, match="volumes/8"):
-        make(tmp_path, order("positive", 0, 8, 16), evaluated=other)
-    assert store_of(tmp_path).volumes(key) == (0, 16)
     made = make(tmp_path, order("positive", 0, 8, 16), evaluated=other)
-    assert made.done.scored == {key: 2}
+    assert (made.done.trained, made.done.scored) == ({key: 8}, {key: 2})
+    name = "manifest.json" if damage in ("missing", "manifest") else ADAPTER
+    assert made.store.damaged == [f"heads/{key}/volumes/8/{name}"]
     for volume in (8, 16):
         assert equal(made.store.load(key, volume), undisturbed.load(key, volume))
 
@@ -193,6 +192,7 @@ def test_a_damaged_state_is_not_gone_on_from(undisturbed: HeadStore, tmp_path: P
     state.write_bytes(state.read_bytes()[:-4] + b"\0\0\0\1")
     made = make(tmp_path, order("negative", 0, 8, 16))
     assert made.done.trained == {"negative-small": 16}, "from the beginning"
+    assert made.store.damaged == [f"heads/negative-small/{state.name}"]
     assert equal(made.store.load("negative-small", 16), undisturbed.load("negative-small", 16))
 
 

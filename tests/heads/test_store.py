@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -219,3 +221,52 @@ def test_a_key_is_described_once(store: HeadStore) -> None:
     store.describe("head", {"role": "positive", "seed": 0})
     store.describe("head", {"role": "negative"})
     assert json.loads(store.storage.read("heads/head/head.json")) == {"role": "positive", "seed": 0}
+
+
+def test_two_that_replace_a_state_at_once_leave_one(store: HeadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither removes what the other wrote after it looked; who comes later still replaces."""
+    ones, zeros = ({"m/exp_avg": torch.full((2,), value)} for value in (1.0, 0.0))
+    write = Storage.write
+
+    def interleaved(self: Storage, name: str, data: bytes) -> None:
+        monkeypatch.setattr(Storage, "write", write)
+        HeadStore(self).save_optimizer("head", 8, zeros)  # all of the other's, between looking and writing
+        write(self, name, data)
+
+    monkeypatch.setattr(Storage, "write", interleaved)
+    store.save_optimizer("head", 8, ones)
+    found = store.load_optimizer("head", 8)
+    assert found is not None and float(found["m/exp_avg"][0]) in (0.0, 1.0)
+    store.save_optimizer("head", 8, ones)
+    assert len(list(Path(store.storage.path("heads/head")).glob("optimizer-8-*"))) == 1
+
+
+HAMMER = """
+import sys, torch
+from likra_ray.heads.store import HeadStore
+from likra_ray.storage import Storage
+root, mine = sys.argv[1], float(sys.argv[2])
+store = HeadStore(Storage(root))
+for turn in range(60):
+    store.describe("head", {"a": 1})
+    store.save_optimizer("head", 8, {"m": torch.full((50_000,), mine)})
+    store.save("head", 8, {"w": torch.ones(50_000)}, b"{}")
+    store.load("head", 8)
+    store.load_optimizer("head", 8)
+"""
+
+
+def test_two_processes_that_make_one_head_at_once_break_nothing(tmp_path: Path) -> None:
+    """Two sweeps with a Ray of their own each: the same head, and states that differ (other worker counts)."""
+    both = [
+        subprocess.Popen([sys.executable, "-c", HAMMER, str(tmp_path), mine], stderr=subprocess.PIPE, text=True)
+        for mine in ("0", "1")
+    ]
+    for process in both:
+        _, said = process.communicate(timeout=200)
+        assert process.returncode == 0, said
+    store = HeadStore(Storage(str(tmp_path)))
+    assert store.volumes("head") == (8,) and store.load("head", 8)["w"].sum() == 50_000
+    assert not store.damaged and not list(tmp_path.rglob("*.tmp"))
+    state = store.load_optimizer("head", 8)
+    assert state is not None and float(state["m"].min()) == float(state["m"].max())

@@ -1,0 +1,149 @@
+"""What runs in a trial's Ray Train workers, one process per worker: make the heads, score them, in step.
+
+Only plain values and paths come in and go out; trial.py starts it. A worker asks the job's leases before it makes a
+head, says when it moves, and ends its own process where it stands still.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from likra_ray import material as materials
+from likra_ray import plan as plans
+from likra_ray import stall
+from likra_ray.heads.orders import HeadOrder
+from likra_ray.heads.store import HeadStore
+from likra_ray.spec import TrialSpec
+from likra_ray.storage import Storage
+
+LEASES = "likra_ray-head-leases"
+"""Name of the actor that knows which head is being made by whom."""
+
+
+def work(config: dict[str, Any]) -> dict[str, Any]:
+    """What every worker of a trial does; it is killed where it stands still for trial.resources.stall_minutes."""
+    import ray
+    import ray.train
+
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    rank = ray.train.get_context().get_world_rank()
+    trial = TrialSpec.model_validate(config["trial"])
+
+    def last_words(said: str) -> None:
+        ray.get(ray.get_actor(LEASES).say.remote(config["key"], f"worker {rank} hung and was killed: {said}"))
+
+    with stall.watched(trial.resources.stall_minutes * 60, last_words) as beat:
+        return _work(config, trial, rank, beat)
+
+
+def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[], None]) -> dict[str, Any]:
+    """beat: called at every pass through the model, and while others make what this trial needs."""
+    import ray.train
+
+    from likra_ray.heads import counts
+
+    began = time.monotonic()
+    storage = Storage(config["root"])
+    material = materials.read(storage, config["material"])
+    plan = plans.trial_plan(material, trial)
+    producer = _producer(storage, material, trial, plan, beat)
+
+    def leased(key: str) -> contextlib.AbstractContextManager[bool]:
+        beat()
+        return lease(producer, config["key"], key)
+
+    evaluation, prior = plans.evaluation_order(plan, material), plans.prior_order(plan, material)
+    _score_base(producer, leased, plan.base_key, *(one for one in (evaluation, prior) if one is not None))
+    plausibility = None
+    if plans.needs_plausibility(trial):
+        asked = plans.plausibility_order(material)
+        _score_base(producer, leased, plan.base_key, asked)
+        scored = producer.store.table(plan.base_key, asked.key, 0)
+        assert scored is not None
+        plausibility = scored.logprob
+    pending = plans.head_orders(plan, trial, material, plausibility)
+    for order in pending:
+        _score_base(producer, leased, plan.base_key, *producer.references(order))
+    producer.done.seconds["start"] = time.monotonic() - began
+
+    def report(order: HeadOrder, step: Any) -> None:
+        if rank == 0 and step.examples in order.volumes:
+            print(f"[rank 0] {order.role} head: {step.examples} of {order.volumes[-1]} examples, loss {step.loss:.4f}")
+        ray.train.report({"role": order.role, "examples": step.examples, "of": order.volumes[-1], "loss": step.loss})
+
+    while pending:
+        with contextlib.ExitStack() as held:
+            mine: list[HeadOrder] = []
+            for order in pending:
+                if (trial.resources.heads_at_once or not mine) and held.enter_context(leased(order.key)):
+                    mine.append(order)
+            if rank == 0:
+                for order in mine:
+                    counts.keep(producer.store, producer.tokenizer, order)
+            if mine:
+                producer.heads(mine, evaluation, report)
+            for order in mine:
+                if prior is not None and order.role == "positive":
+                    producer.head(order, prior, functools.partial(report, order))
+            pending = [order for order in pending if order not in mine]
+        if not mine:
+            # Another trial makes every head still missing here; its workers run already, so this ends.
+            time.sleep(1.0)
+    done = producer.done
+    return {
+        "trained": dict(done.trained),
+        "scored": dict(done.scored),
+        "seconds": dict(done.seconds),
+        "repaired": list(producer.store.damaged),
+    }
+
+
+def _producer(
+    storage: Storage, material: materials.Material, trial: TrialSpec, plan: plans.TrialPlan, beat: Callable[[], None]
+) -> Any:
+    """The base, loaded, and all that makes heads of it. Raises RuntimeError where the base here is another."""
+    import torch
+
+    from likra_ray.heads import base as bases
+    from likra_ray.heads.produce import Producer
+
+    torch.set_num_threads(max(1, int(trial.resources.cpus)))
+    on_gpu = trial.resources.gpus > 0
+    found = bases.resolve(material.base)
+    if found.identity != material.identity:
+        raise RuntimeError(f"base here is {found.identity}, the sweep's is {material.identity}")
+    base = bases.load(found, dtype="bfloat16" if on_gpu and trial.precision == "bf16" else "float32")
+    if on_gpu:
+        base.model.to(f"cuda:{torch.cuda.current_device()}")
+    # Whatever trains or scores goes through the model, so nothing else has to say that it moves.
+    base.model.register_forward_pre_hook(lambda *_: beat())
+    beat()
+    return Producer(base, HeadStore(storage), plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads))
+
+
+def _score_base(producer: Any, leased: Callable[[str], Any], base_key: str, *evaluations: Any) -> None:
+    while evaluations:
+        with leased(base_key) as mine:
+            if mine:
+                producer.base_table(base_key, *evaluations)
+                return
+        time.sleep(1.0)
+
+
+@contextlib.contextmanager
+def lease(producer: Any, holder: str, key: str) -> Iterator[bool]:
+    """Whether this trial may make a head now, the same answer on every rank; given back at the end of the block."""
+    import ray
+
+    actor = ray.get_actor(LEASES)
+    mine: bool = producer.agreed(producer.rank == 0 and ray.get(actor.acquire.remote(key, holder)))
+    try:
+        yield mine
+    finally:
+        if mine and producer.rank == 0:
+            ray.get(actor.release.remote(key, holder))

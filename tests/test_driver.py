@@ -1,0 +1,100 @@
+"""What a driver makes of the study, the records and the sweep.json that a dead one left, whatever the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from rich.console import Console
+
+from likra_ray import plan as plans
+from likra_ray import results, settings, study
+from likra_ray.driver import Driver
+from likra_ray.ledger import open_ledger
+from likra_ray.records import CurvePoint, TrialResult
+from likra_ray.storage import Storage
+
+SMOKE = str(Path(__file__).parents[1] / "search_spaces/smoke.yaml")
+GIVEN = ("search={near_miss_share: {choices: [0.0, 0.5, 1.0]}}", "objective={accuracy: max}",
+         "start_from=[{near_miss_share: 0.5}, {near_miss_share: 1.0}]")  # fmt: skip
+POINT = {"near_miss_share": 0.5}
+
+
+class Left:
+    """A sweep's folder at one moment of one trial's life, and a driver that opens its study."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sweep = settings.load(SMOKE, GIVEN).sweep
+        self.material = plans.gather(self.sweep)
+        self.storage = Storage(str(folder))
+        (folder / self.sweep.name).mkdir()
+        self.study, _ = study.open_study(self.sweep, self.book().study_url())
+
+    def book(self) -> Any:
+        return open_ledger(self.storage, self.sweep, self.material, resume=True)
+
+    def result(self, status: str) -> TrialResult:
+        trial = self.sweep.trial_spec(POINT)
+        plan = plans.trial_plan(self.material, trial)
+        found = results.failed(trial, plan, POINT, "lost")
+        if status == "failed":
+            return found
+        curve = [CurvePoint(volume=v, accuracy=0.5, interval=(0.5, 0.5), questions=9, seeds=1) for v in (0, 32)]
+        metrics = {f"likra/{name}": {0: 0.2, 32: 0.5} for name in ("accuracy", "accuracy_norm")}
+        return replace(found, status="done", reason=None, curves={"likra": curve}, metrics=metrics)
+
+    def opened(self, again: Sequence[dict[str, Any]] = ()) -> Driver:
+        driver = Driver(self.sweep, self.material, self.book(), Console(quiet=True))
+        driver.open_study(list(again))
+        return driver
+
+
+MOMENTS: dict[str, tuple[Sequence[str], list[str], list[str], list[float]]] = {
+    # What happened before the driver died; then: trials in sweep.json, finished in the study, and in its queue.
+    "nothing was asked": ([], [], [], [0.5, 1.0]),
+    "half of start_from was queued": (["queue"], [], [], [0.5, 1.0]),
+    "the study asked": (["ask"], [], [], [0.5, 1.0]),
+    "the trial left its record": (["ask", "done"], ["k"], ["COMPLETE"], [1.0]),
+    "the study heard": (["ask", "done", "heard"], ["k"], ["COMPLETE"], [1.0]),
+    "sweep.json has it": (["ask", "done", "heard", "book"], ["k"], ["COMPLETE"], [1.0]),
+    "sweep.json has it, the study does not": (["ask", "done", "book"], ["k"], ["COMPLETE"], [1.0]),
+    "the trial left a failed record": (["ask", "failed"], [], [], [0.5, 1.0]),
+    "the study heard that it failed": (["ask", "failed", "heard"], [], [], [0.5, 1.0]),
+    "it failed and left nothing": (["ask", "heard"], [], [], [0.5, 1.0]),
+    "sweep.json has the failure": (["ask", "failed", "heard", "book"], ["k"], [], [1.0]),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_driver_may_die_at_any_moment(moment: str, tmp_path: Path) -> None:
+    steps, booked, complete, queued = MOMENTS[moment]
+    left = Left(tmp_path)
+    status = "done" if "done" in steps else "failed"
+    if "queue" in steps:
+        left.study.enqueue_trial(POINT)
+    if "ask" in steps:
+        left.study.enqueue_trial(POINT)
+        asked = left.study.ask(study.distributions(left.sweep))
+        if status in steps:
+            results.write(left.storage, left.sweep.name, left.result(status))
+        if "heard" in steps:
+            left.study.tell(asked, 0.5) if status == "done" else left.study.tell(asked, state=TrialState.FAIL)
+        if "book" in steps:
+            left.book().end_trial(left.result(status))
+
+    left.opened()  # the next driver dies too, before it runs anything
+    driver = left.opened()
+    assert len(driver.book.trials) == len(booked)
+    trials = driver.study.get_trials(deepcopy=False)
+    assert [trial.state.name for trial in trials if trial.state == TrialState.COMPLETE] == complete
+    assert TrialState.RUNNING not in {trial.state for trial in trials}
+    waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+    assert sorted({trial.system_attrs["fixed_params"]["near_miss_share"] for trial in waiting}) == queued
+    given = []
+    while (new := study.ask_new(driver.study, left.sweep)) is not None:
+        given.append(study.point(new.params)["near_miss_share"])
+    assert sorted(given) == ([0.0, 1.0] if complete else [0.0, 0.5, 1.0]), "each point once, none twice"
