@@ -20,10 +20,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from likra_ray import console, results, settings
+from likra_ray import cluster, console, results, settings
 from likra_ray import material as materials
 from likra_ray import plan as plans
-from likra_ray.errors import InputError
 from likra_ray.heads.orders import HeadOrder
 from likra_ray.heads.store import HeadStore
 from likra_ray.records import TrialResult
@@ -103,9 +102,9 @@ def _workers(
     from ray.train import LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    places(trial)
-    leases()
     resources = trial.resources
+    cluster.places(resources)
+    leases()
     per_worker = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
     trainer = TorchTrainer(
         work,  # type: ignore[arg-type]  # Train V2 hands back what it returns
@@ -229,7 +228,8 @@ def leases() -> Any:
 
     from likra_ray.heads.leases import Leases
 
-    return ray.remote(num_cpus=0)(Leases).options(name=LEASES, get_if_exists=True).remote()
+    options = {"name": LEASES, "get_if_exists": True, "label_selector": cluster.here()}
+    return ray.remote(num_cpus=0)(Leases).options(**options).remote()
 
 
 def release(holder: str) -> None:
@@ -237,26 +237,6 @@ def release(holder: str) -> None:
     import ray
 
     ray.get(leases().release_all.remote(holder))
-
-
-def places(trial: TrialSpec) -> int:
-    """Trials the cluster holds at once, by what each machine holds. Raises InputError, with both numbers, for none."""
-    import ray
-
-    resources = trial.resources
-    needs = {name: each for name, each in (("CPU", resources.cpus), ("GPU", resources.gpus)) if each}
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    workers = sum(min(int(machine.get(name, 0) // each) for name, each in needs.items()) for machine in machines)
-    if workers < resources.workers:
-        each = " and ".join(f"{amount:g} {name}" for name, amount in needs.items())
-        there = ", ".join(f"{sum(machine.get(name, 0) for machine in machines):g} {name}" for name in needs)
-        raise InputError(
-            where="search space",
-            field=f"trial.resources.workers of {each} each",
-            value=resources.workers,
-            allowed=f"at most {workers}, as the cluster's {len(machines)} machines hold ({there} in all)",
-        )
-    return workers // resources.workers
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
