@@ -181,14 +181,6 @@ def mean_answer_tokens(results: Sequence[TrialResult]) -> dict[str, dict[int, fl
     return found
 
 
-def reason(error: BaseException) -> str:
-    """Why a trial failed, in one line: what its first worker raised, without Ray's wrapping."""
-    failures = getattr(error, "worker_failures", None) or {}
-    cause: BaseException = failures[min(failures)] if failures else error
-    cause = getattr(cause, "cause", None) or cause
-    return " ".join(f"{type(cause).__name__}: {cause}".split())[:500]
-
-
 def named(sampled: Mapping[str, Any]) -> str:
     """``far_from=own negatives=512``, a dotted field by its last part; "fixed" where a sweep varies nothing."""
     short = sorted((field.rpartition(".")[2], value) for field, value in sampled.items() if field != REFINED)

@@ -109,6 +109,8 @@ class ResourcesSpec(Spec):
     heads_at_once: bool = False
     """Train the trial's missing heads in one batch: the same heads, faster where a batch leaves a GPU idle, in more
     memory; with zero_stage null."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """Times a trial's workers are started again after one of them died."""
 
     @model_validator(mode="after")
     def _fraction_has_one_worker(self) -> Self:

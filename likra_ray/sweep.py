@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from likra_ray import cluster, console, ledger, results, settings
+from likra_ray import cluster, console, faults, ledger, results, settings
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray import study as studies
@@ -183,7 +183,7 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
         )
     except Exception as error:
         plan = plans.trial_plan(materials.read(storage, context["material"]), trial)
-        results.write(storage, sweep.name, results.failed(trial, plan, point, results.reason(error)))
+        results.write(storage, sweep.name, results.failed(trial, plan, point, faults.reason(error)))
         raise
     tune.report({metric: objective_value(result, metric) for metric in sweep.objective})
 

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from likra_ray import cluster, console, results, settings
+from likra_ray import cluster, console, faults, results, settings
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray.heads.orders import HeadOrder
@@ -96,6 +96,28 @@ def perform(
 
 
 def _workers(
+    trial: TrialSpec, storage: Storage, sweep: str, material: str, key: str, callbacks: tuple[Any, ...]
+) -> dict[str, Any]:
+    """Run the trial's workers until they end well; returns what rank 0's `work` returns, and why any were restarted.
+
+    What is in the store is kept: workers started again go on from the last volume. Ray Train's own
+    FailureConfig(max_failures) would also repeat what is bound to fail again, a diverged loss, and not say how often.
+    Raises the last failure, with the earlier ones as its notes.
+    """
+    retried: list[str] = []
+    while True:
+        try:
+            return {**_fit(trial, storage, sweep, material, key, callbacks), "retried": retried}
+        except Exception as error:
+            if len(retried) == trial.resources.retries or not faults.worth_retrying(error):
+                for earlier in retried:
+                    error.add_note(earlier)
+                raise
+            retried.append(faults.reason(error))
+            release(key)
+
+
+def _fit(
     trial: TrialSpec, storage: Storage, sweep: str, material: str, key: str, callbacks: tuple[Any, ...]
 ) -> dict[str, Any]:
     """Start the trial's Ray Train workers and wait for them; returns what rank 0's `work` returns."""

@@ -38,6 +38,7 @@ ORDER = (
     "keys",
     "questions",
     "heads",
+    "faults",
     "analysis",
     "material",
     "plan",
