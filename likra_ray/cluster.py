@@ -46,6 +46,11 @@ def places(resources: ResourcesSpec) -> int:
     return placement.trials_at_once(placement.Cluster(tuple(up.values()), head, types, most), resources)
 
 
+def not_placed(error: BaseException) -> bool:
+    """Whether a trial's workers found no room within Ray Train's minute (RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S)."""
+    return type(getattr(error, "controller_failure", None)).__name__ == "WorkerGroupStartupTimeoutError"
+
+
 def attempts() -> int:
     """Tune actors the driver's machine holds. Raises InputError for none."""
     import ray

@@ -109,6 +109,8 @@ def _workers(
         try:
             return {**_fit(trial, storage, sweep, material, key, callbacks), "retried": retried}
         except Exception as error:
+            if cluster.not_placed(error):
+                continue  # `places` is asked anew: machines are starting, or those that had room are gone
             if len(retried) == trial.resources.retries or not faults.worth_retrying(error):
                 for earlier in retried:
                     error.add_note(earlier)
@@ -121,7 +123,7 @@ def _fit(
     trial: TrialSpec, storage: Storage, sweep: str, material: str, key: str, callbacks: tuple[Any, ...]
 ) -> dict[str, Any]:
     """Start the trial's Ray Train workers and wait for them; returns what rank 0's `work` returns."""
-    from ray.train import LoggingConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     resources = trial.resources
@@ -144,6 +146,7 @@ def _fit(
             name=f"train-{key}",
             storage_path=f"{storage.root}/{sweep}/ray",
             callbacks=list(callbacks),
+            failure_config=FailureConfig(controller_failure_limit=0),  # else it would wait for room for ever
             logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]  # of Train V2's RunConfig
         ),
     )

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,23 @@ def folder() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def end_processes(ray_folder: Path) -> None:
-    """SIGKILL to all processes whose environment says that their Ray lies in this folder, but this one and parents."""
+def end_processes(ray_folder: Path, *, named: Sequence[str] = ()) -> None:
+    """SIGKILL to all processes whose environment says that their Ray lies in this folder, but this one and parents.
+
+    named: only those with one of these in their command line.
+    """
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.pid not in mine and process.environ().get("RAY_TMPDIR") == str(ray_folder):
-                process.kill()
+                line = " ".join(process.cmdline())
+                if not named or any(name in line for name in named):
+                    process.kill()
+
+
+def end_rays(ray_folder: str) -> None:
+    """`ray stop` for the Ray in this folder alone."""
+    end_processes(Path(ray_folder), named=("gcs_server", "raylet", "/ray/dashboard", "monitor.py", "ray::"))
 
 
 def free_port() -> int:
