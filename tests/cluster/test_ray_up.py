@@ -1,7 +1,7 @@
-"""deploy/local.yaml for real: `ray up` over ssh to an sshd of our own on this machine, `ray exec` of a sweep, `ray down`.
+"""deploy/local.yaml for real: `ray up` over ssh to an sshd of our own on this machine, a sweep, `ray down`.
 
-What differs from the shipped file: addresses, key and ports, and the installation, which here is the environment that runs
-the tests, behind four small commands. Their `ray` gives the cluster a folder and ports of its own and, where it is told to
+What differs from the shipped file: addresses, key and ports, and the installation, which here is the environment that
+runs the tests, behind four small commands. Their `ray` gives the cluster a folder and ports of its own and, told to
 stop, ends the processes of this folder alone: a plain `ray stop` ends every Ray of the machine.
 """
 
@@ -32,9 +32,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(bool(MISSING), reason=f"no ray up over ssh here: {', '.join(MISSING)} not installed"),
-    pytest.mark.skipif(
-        os.geteuid() != 0, reason="no ray up over ssh here: only root may start an sshd that lets users in"
-    ),
+    pytest.mark.skipif(os.geteuid() != 0, reason="no ray up over ssh here: an sshd of our own needs root"),
 ]
 
 
@@ -57,8 +55,10 @@ class Machine(NamedTuple):
 
     def ray(self, *arguments: str, seconds: float = 300) -> str:
         """What a user's `ray ...` prints; it must end well."""
-        ended = subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *arguments], cwd=ROOT, env=self.environment,
-                               capture_output=True, text=True, timeout=seconds, check=False)  # fmt: skip
+        command = [sys.executable, "-m", "ray.scripts.scripts", *arguments]
+        ended = subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=seconds, check=False
+        )
         assert ended.returncode == 0, f"{arguments}: {ended.stdout[-3000:]}{ended.stderr[-3000:]}"
         return ended.stdout
 
@@ -159,15 +159,8 @@ def machine() -> Iterator[Machine]:
         (home / ".bashrc").write_text("case $- in *i*) ;; *) return ;; esac\n")
         commands(path / "installed/bin", path)
         script(path / "bin/ssh", f'#!/bin/sh\nexec {shutil.which("ssh")} -F /dev/null -p {port} "$@"\n')
-        environment = {
-            **os.environ,
-            "HOME": str(user),
-            "RAY_TMPDIR": str(path),
-            "PATH": f"{path}/bin:{os.environ['PATH']}",
-        }
-        environment = {
-            name: value for name, value in environment.items() if name not in ("RAY_ADDRESS", "RAY_AUTH_MODE")
-        }
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        environment |= {"HOME": str(user), "RAY_TMPDIR": str(path), "PATH": f"{path}/bin:{os.environ['PATH']}"}
         (path / "local.yaml").write_text(shipped(path, gcs=free_port(), mlflow=mlflow))
         server = sshd(path, port)
         try:
