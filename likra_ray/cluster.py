@@ -41,7 +41,7 @@ def places(resources: ResourcesSpec) -> int:
     import ray
 
     up = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
-    types, most = _may_start()
+    types, most = may_start()
     head = next((machine for machine in up.values() if HEAD in machine), {})
     return placement.trials_at_once(placement.Cluster(tuple(up.values()), head, types, most), resources)
 
@@ -67,7 +67,7 @@ def attempts() -> int:
     return int(memory // ATTEMPT_MEMORY)
 
 
-def _may_start() -> tuple[tuple[placement.MachineType, ...], int]:
+def may_start() -> tuple[tuple[placement.MachineType, ...], int]:
     """Types of machines the cluster's autoscaler may start, and how many in all; none where it cannot be asked."""
     config = _autoscaling()
     kinds = config.get("available_node_types", {}).values()

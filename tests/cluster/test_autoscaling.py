@@ -23,7 +23,7 @@ def autoscaling(port: int) -> dict[str, Any]:
     return {
         "cluster_name": "grows",
         "max_workers": 2,
-        "idle_timeout_minutes": 1,
+        "idle_timeout_minutes": 9,
         "upscaling_speed": 1.0,
         "provider": {
             "type": "fake_multinode",

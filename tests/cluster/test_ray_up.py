@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,15 +87,14 @@ def commands(where: Path, path: Path) -> None:
     python = sys.executable
     for name, module in (("python", ""), ("mlflow", "-m mlflow"), ("pip", "-m pip")):
         script(where / name, f'#!/bin/sh\nexec {python} {module} "$@"\n')
-    ports = " ".join(f"--{name}-port={free_port()}" for name in ("dashboard", "ray-client-server"))
-    ours = f"{ports} --dashboard-agent-listen-port=0 --min-worker-port=0 --max-worker-port=0 --num-cpus=2"
+    ports = f"--dashboard-port={free_port()} --dashboard-agent-listen-port=0 --min-worker-port=0 --max-worker-port=0"
     stop = f"import sys; sys.path.insert(0, '{Path(__file__).parent}'); import own_ray; own_ray.end_rays('{path}')"
     script(
         where / "ray",
         f"""#!/bin/sh
 case "$1" in
   stop) exec {python} -c "{stop}" ;;
-  start) exec {python} -m ray.scripts.scripts "$@" --temp-dir={path}/ray {ours} ;;
+  start) exec {python} -m ray.scripts.scripts "$@" --temp-dir={path}/ray --num-cpus=2 {ports} ;;
   *) exec {python} -m ray.scripts.scripts "$@" ;;
 esac
 """,
@@ -155,7 +155,8 @@ def machine() -> Iterator[Machine]:
         home.mkdir()
         user.mkdir()
         # A new account's, as on Debian and Ubuntu: a login shell reads .bashrc, where local.yaml puts what it sets.
-        (home / ".profile").write_text('. "$HOME/.bashrc"\n')
+        # (sshd changes into the account's folder, not into the $HOME it is told to set.)
+        (home / ".profile").write_text('cd; . "$HOME/.bashrc"\n')
         (home / ".bashrc").write_text("case $- in *i*) ;; *) return ;; esac\n")
         commands(path / "installed/bin", path)
         script(path / "bin/ssh", f'#!/bin/sh\nexec {shutil.which("ssh")} -F /dev/null -p {port} "$@"\n')
@@ -178,6 +179,7 @@ def test_up_a_sweep_and_down(machine: Machine, tmp_path: Path) -> None:
     print(f"ray up: {time.monotonic() - began:.0f} s")
     assert (machine.home / "likra_ray/cluster.yaml").exists() and not (machine.home / "likra_ray/.git").exists()
 
+    wait_until_healthy(machine.mlflow, seconds=200)
     varied = (
         "--set 'search={seed: {choices: [0]}}' --set 'budget={trials: 1, refinements: 0}' --set 'trial.volumes=[0, 8]'"
     )
@@ -199,6 +201,19 @@ def test_up_a_sweep_and_down(machine: Machine, tmp_path: Path) -> None:
     machine.ray("down", "--yes", file)
     left = [one for one in machine.processes() if {"raylet", "gcs_server"} & set(one.name().split())]
     assert not left
+
+
+def wait_until_healthy(port: int, *, seconds: float) -> None:
+    """Wait for the MLflow server: `ray up` starts it and does not look back."""
+    began = time.monotonic()
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                assert answer.status == 200
+                return
+        except OSError:
+            assert time.monotonic() - began < seconds, "the MLflow server does not answer"
+            time.sleep(0.5)
 
 
 def runs(port: int) -> dict[str, int]:
