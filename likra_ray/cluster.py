@@ -36,14 +36,19 @@ def here() -> dict[str, str]:
     return {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
 
 
-def places(resources: ResourcesSpec) -> int:
-    """Trials the cluster holds at once, with machines it may start. Raises InputError, with both numbers, for none."""
+def machines() -> dict[str, dict[str, float]]:
+    """What each machine that is up has, by its node id."""
     import ray
 
-    up = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
-    types, most = may_start()
-    head = next((machine for machine in up.values() if HEAD in machine), {})
-    return placement.trials_at_once(placement.Cluster(tuple(up.values()), head, types, most), resources)
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return {node["NodeID"]: node["Resources"] for node in nodes if node["Alive"]}
+
+
+def places(resources: ResourcesSpec) -> int:
+    """Trials the cluster holds at once, with machines it may start. Raises InputError, with both numbers, for none."""
+    up = tuple(machines().values())
+    head: placement.Machine = next((machine for machine in up if HEAD in machine), {})
+    return placement.trials_at_once(placement.Cluster(up, head, *may_start()), resources)
 
 
 def not_placed(error: BaseException) -> bool:
@@ -53,10 +58,8 @@ def not_placed(error: BaseException) -> bool:
 
 def attempts() -> int:
     """Tune actors the driver's machine holds. Raises InputError for none."""
-    import ray
-
     [driver] = here().values()
-    [memory] = [node["Resources"].get("memory", 0) for node in ray.nodes() if node["NodeID"] == driver]
+    memory = machines()[driver].get("memory", 0)
     if memory < ATTEMPT_MEMORY:
         raise InputError(
             where="cluster",
@@ -86,7 +89,8 @@ def _autoscaling() -> dict[str, Any]:
         if name and NAMESPACE.exists():
             from ray.autoscaler._private.kuberay.autoscaling_config import AutoscalingConfigProducer
 
-            found = AutoscalingConfigProducer(name, NAMESPACE.read_text().strip())()
+            ask = AutoscalingConfigProducer(name, NAMESPACE.read_text().strip())  # type: ignore[no-untyped-call]
+            found = ask()
         else:
             path = _monitored()
             found = yaml.safe_load(path.read_text(encoding="utf-8")) if path else {}

@@ -24,9 +24,8 @@ import psutil
 ROOT = Path(__file__).parents[2]
 SMOKE = str(ROOT / "search_spaces/smoke.yaml")
 
-SETTINGS = {"RAY_raylet_start_wait_time_s": "120", "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "disabled"}
-"""Of every process of the cluster. A raylet may take long to start beside other tests; workers at their usual nice 15
-would wait for them."""
+SETTINGS = {"RAY_worker_niceness": "0", "RAY_AUTH_MODE": "disabled"}
+"""Of every process of the cluster. At their usual nice 15 its workers would wait for all else on this machine."""
 
 
 @contextlib.contextmanager

@@ -84,9 +84,7 @@ def test_a_machine_dies_in_the_middle_of_a_head_which_ends_as_if_none_had(tmp_pa
     went_on, undisturbed = result(hurt), result(calm)
     assert went_on.status == undisturbed.status == "done"
     assert undisturbed.trained["positive"] == LAST
-    assert went_on.trained["positive"] == LAST - FIRST, (
-        "workers started again went on from the last volume in the store"
-    )
+    assert went_on.trained["positive"] == LAST - FIRST, "it went on from the last volume in the store"
     assert went_on.heads == undisturbed.heads and went_on.curves == undisturbed.curves
     stores = [HeadStore(Storage(str(output))) for output in (hurt, calm)]
     for role, volume in (("positive", LAST), ("negative", FIRST)):
