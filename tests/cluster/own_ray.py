@@ -39,18 +39,24 @@ def folder() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def end_processes(ray_folder: Path, *, named: Sequence[str] = ()) -> None:
-    """SIGKILL to all processes whose environment says that their Ray lies in this folder, but this one and parents.
-
-    named: only those with one of these in their command line.
-    """
+def processes(ray_folder: Path, **environment: str) -> list[psutil.Process]:
+    """All whose environment has this, and says that their Ray lies in this folder, but this process and its parents."""
+    wanted = {"RAY_TMPDIR": str(ray_folder), **environment}.items()
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid not in mine and process.environ().get("RAY_TMPDIR") == str(ray_folder):
-                line = " ".join(process.cmdline())
-                if not named or any(name in line for name in named):
-                    process.kill()
+            if process.pid not in mine and wanted <= process.environ().items():
+                found.append(process)
+    return found
+
+
+def end_processes(ray_folder: Path, *, named: Sequence[str] = ("",)) -> None:
+    """SIGKILL to the processes of this folder that have one of these in their command line."""
+    for process in processes(ray_folder):
+        with contextlib.suppress(psutil.Error):
+            if any(name in " ".join(process.cmdline()) for name in named):
+                process.kill()
 
 
 def end_rays(ray_folder: str) -> None:
@@ -66,8 +72,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def cluster(head: Mapping[str, Any], **environment: str) -> Iterator[Any]:
-    """Ray's Cluster with this head node; `environment` is seen by what is started inside."""
+def cluster(head: Mapping[str, Any], *, machines: int = 0, **environment: str) -> Iterator[Any]:
+    """Ray's Cluster with this head and machines of one CPU; `environment` is seen by all that is started inside."""
     with folder() as path:
         ours = {**SETTINGS, "RAY_TMPDIR": str(path), **environment}
         before = {name: os.environ.get(name) for name in (*ours, "RAY_ADDRESS")}
@@ -76,16 +82,30 @@ def cluster(head: Mapping[str, Any], **environment: str) -> Iterator[Any]:
         try:
             from ray.cluster_utils import Cluster
 
-            found = Cluster(
-                initialize_head=True,
-                head_node_args={"include_dashboard": False, "temp_dir": str(path / "ray"), **head},
-                shutdown_at_exit=False,
-            )
+            node = {"include_dashboard": False, "temp_dir": str(path / "ray"), **head}
+            found = patiently(path, lambda: Cluster(True, head_node_args=dict(node), shutdown_at_exit=False))
+            for _ in range(machines):
+                patiently(path, lambda: found.add_node(num_cpus=1))
             yield found
         finally:
             end_processes(path)
             for name, value in before.items():
                 os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+
+
+def patiently(ray_folder: Path, make: Callable[[], Any]) -> Any:
+    """What `make` makes: again where a raylet did not start in the 30 s that Ray gives it, as beside other tests."""
+    for last in (False, False, True):
+        before = {process.pid for process in processes(ray_folder)}
+        try:
+            return make()
+        except Exception as error:
+            if last or "timed out during startup" not in str(error):
+                raise
+            for process in processes(ray_folder):
+                if process.pid not in before:
+                    process.kill()
+    return None
 
 
 def run(module: str, output: Path, address: str, *arguments: str) -> subprocess.Popen[str]:

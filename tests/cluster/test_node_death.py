@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,9 @@ from likra_ray.storage import Storage
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
+NO_ROOM = {"num_cpus": 0}
+"""The head: the driver's machine, no worker's."""
+
 FIRST, LAST = 8, 1600
 """The volume after which a machine is killed, and one that takes seconds more to reach."""
 
@@ -32,15 +33,6 @@ TWO_WORKERS = sets(
     "search={seed: {choices: [0]}}",
     "budget={trials: 1, refinements: 0}",
 )
-
-
-@contextlib.contextmanager
-def machines(count: int, **environment: str) -> Iterator[Any]:
-    """A head that has no room for workers, and machines that have room for one each."""
-    with cluster({"num_cpus": 0}, **environment) as found:
-        for _ in range(count):
-            found.add_node(num_cpus=1)
-        yield found
 
 
 def of_workers(found: Any) -> list[str]:
@@ -70,7 +62,7 @@ def result(output: Path) -> TrialResult:
 
 def test_a_machine_dies_in_the_middle_of_a_head_which_ends_as_if_none_had(tmp_path: Path) -> None:
     hurt, calm = tmp_path / "hurt", tmp_path / "calm"
-    with machines(3) as found:
+    with cluster(NO_ROOM, machines=3) as found:
         sweep = run("sweep", hurt, found.address, *TWO_WORKERS)
         killed, other = kill_one_in_the_middle(found, sweep, hurt)
         [spare] = {node.unique_id for node in found.worker_nodes} - {killed, other}
@@ -95,7 +87,7 @@ def test_a_machine_dies_in_the_middle_of_a_head_which_ends_as_if_none_had(tmp_pa
 @pytest.mark.long
 def test_a_trial_that_fits_no_longer_fails_and_says_so(tmp_path: Path) -> None:
     """Ray may not know yet that a machine is dead when the workers are started again; they do not wait for ever."""
-    with machines(2, RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="5") as found:
+    with cluster(NO_ROOM, machines=2, RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="5") as found:
         sweep = run("sweep", tmp_path / "out", found.address, *TWO_WORKERS)
         kill_one_in_the_middle(found, sweep, tmp_path / "out")
         _, said = sweep.communicate(timeout=400)

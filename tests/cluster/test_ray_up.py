@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 import yaml
-from own_ray import ROOT, folder, free_port
+from own_ray import ROOT, folder, free_port, processes
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
 MISSING = [name for name, found in (("openssh-server", SSHD), ("ssh", shutil.which("ssh")),
@@ -65,15 +65,7 @@ class Machine(NamedTuple):
 
     def processes(self) -> list[psutil.Process]:
         """Those of the cluster, MLflow's server among them."""
-        return [one for one in psutil.process_iter() if _environment(one).get("RAY_TMPDIR") == str(self.folder)
-                and _environment(one).get("HOME") == str(self.home)]  # fmt: skip
-
-
-def _environment(process: psutil.Process) -> dict[str, str]:
-    try:
-        return dict(process.environ())
-    except psutil.Error:
-        return {}
+        return processes(self.folder, HOME=str(self.home))
 
 
 def script(path: Path, text: str) -> None:
