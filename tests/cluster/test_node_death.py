@@ -47,7 +47,7 @@ def kill_one_in_the_middle(found: Any, sweep: subprocess.Popen[str], output: Pat
     volumes = "heads/positive-*/volumes"
     wait_for(lambda: list(output.glob(f"{volumes}/{FIRST}/manifest.json")), sweep, seconds=300)
     killed, other = of_workers(found)
-    [node] = [node for node in found.worker_nodes if node.unique_id == killed]
+    [node] = [node for node in found.worker_nodes if node.node_id == killed]
     [raylet] = node.all_processes["raylet"]
     os.kill(raylet.process.pid, signal.SIGKILL)
     assert not list(output.glob(f"{volumes}/{LAST}/manifest.json")), "killed too late to prove anything"
@@ -65,7 +65,7 @@ def test_a_machine_dies_in_the_middle_of_a_head_which_ends_as_if_none_had(tmp_pa
     with cluster(NO_ROOM, machines=3) as found:
         sweep = run("sweep", hurt, found.address, *TWO_WORKERS)
         killed, other = kill_one_in_the_middle(found, sweep, hurt)
-        [spare] = {node.unique_id for node in found.worker_nodes} - {killed, other}
+        [spare] = {node.node_id for node in found.worker_nodes} - {killed, other}
         wait_for(lambda: of_workers(found) == sorted([other, spare]), sweep, seconds=300)
         _, said = sweep.communicate(timeout=400)
         assert sweep.returncode == 0, said[-3000:]
