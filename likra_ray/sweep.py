@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from likra_ray import console, faults, ledger, lock, results, settings
+from likra_ray import cluster, console, faults, ledger, lock, results, settings
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray import study as studies
@@ -33,10 +33,6 @@ from likra_ray.storage import Storage, absolute
 
 TRACKING_URI = "sqlite:///mlflow.db"
 """Default MLflow store: a file where the command runs, as `mlflow ui` finds it."""
-
-ATTEMPT_MEMORY = 400 * 2**20
-"""Bytes a Tune actor reserves (measured: 420 MB resident, most of it shared). No CPU: even 0.01 of one would keep
-the last of N one-CPU trials from fitting on N cores."""
 
 
 def run_sweep(
@@ -75,7 +71,7 @@ def _driven(
         return book
     materials.write(material, storage)
     with console.ray_session(show_workers=False):
-        concurrent = trials.places(sweep.trial)
+        concurrent = min(cluster.places(sweep.trial.resources), cluster.attempts())
         keep = trials.leases()
         book.begin(mirror, tracking_uri)
         driver = Driver(sweep, material, book, screen)
@@ -110,8 +106,9 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
     sweep, book = driver.sweep, driver.book
     context = {"sweep": sweep.model_dump(mode="json"), "root": book.storage.root, "material": driver.material.name}
     listed = isinstance(what, list)
+    beside = tune.PlacementGroupFactory([{"memory": cluster.ATTEMPT_MEMORY}], bundle_label_selector=[cluster.here()])
     tuner = tune.Tuner(
-        tune.with_resources(functools.partial(attempt, context=context), {"CPU": 0, "memory": ATTEMPT_MEMORY}),
+        tune.with_resources(functools.partial(attempt, context=context), beside),
         param_space={POINT: tune.grid_search(what)} if listed else None,
         tune_config=tune.TuneConfig(
             search_alg=None if listed else what,

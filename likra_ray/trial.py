@@ -19,10 +19,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from likra_ray import console, faults, results, settings
+from likra_ray import cluster, console, faults, results, settings
 from likra_ray import material as materials
 from likra_ray import plan as plans
-from likra_ray.errors import InputError
 from likra_ray.heads.store import HeadStore
 from likra_ray.records import TrialResult
 from likra_ray.spec import SweepSpec, TrialSpec
@@ -108,6 +107,8 @@ def _workers(
         try:
             return {**_fit(trial, storage, sweep, material, key, callbacks), "retried": retried}
         except Exception as error:
+            if cluster.not_placed(error):
+                continue  # `places` is asked anew: machines are starting, or those that had room are gone
             words = last_words(key)
             failure = error if words is None else faults.Hung(words)
             if len(retried) == trial.resources.retries or not faults.worth_retrying(failure):
@@ -124,12 +125,12 @@ def _fit(
     trial: TrialSpec, storage: Storage, sweep: str, material: str, key: str, callbacks: tuple[Any, ...]
 ) -> dict[str, Any]:
     """Start the trial's Ray Train workers and wait for them; returns what rank 0's `work` returns."""
-    from ray.train import LoggingConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    places(trial)
-    leases()
     resources = trial.resources
+    cluster.places(resources)
+    leases()
     # A process that is stopped, or holds its interpreter, cannot find out itself that it stands still.
     os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = f"{resources.stall_minutes * 60:g}"
     per_worker = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
@@ -149,6 +150,7 @@ def _fit(
             name=f"train-{key}",
             storage_path=f"{storage.root}/{sweep}/ray",
             callbacks=list(callbacks),
+            failure_config=FailureConfig(controller_failure_limit=0),  # else it would wait for room for ever
             logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]  # of Train V2's RunConfig
         ),
     )
@@ -165,7 +167,8 @@ def leases() -> Any:
 
     from likra_ray.heads.leases import Leases
 
-    return ray.remote(num_cpus=0)(Leases).options(name=LEASES, get_if_exists=True).remote()
+    options = {"name": LEASES, "get_if_exists": True, "label_selector": cluster.here()}
+    return ray.remote(num_cpus=0)(Leases).options(**options).remote()
 
 
 def last_words(holder: str) -> str | None:
@@ -181,26 +184,6 @@ def release(holder: str) -> None:
     import ray
 
     ray.get(leases().release_all.remote(holder))
-
-
-def places(trial: TrialSpec) -> int:
-    """Trials the cluster holds at once, by what each machine holds. Raises InputError, with both numbers, for none."""
-    import ray
-
-    resources = trial.resources
-    needs = {name: each for name, each in (("CPU", resources.cpus), ("GPU", resources.gpus)) if each}
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    workers = sum(min(int(machine.get(name, 0) // each) for name, each in needs.items()) for machine in machines)
-    if workers < resources.workers:
-        each = " and ".join(f"{amount:g} {name}" for name, amount in needs.items())
-        there = ", ".join(f"{sum(machine.get(name, 0) for machine in machines):g} {name}" for name in needs)
-        raise InputError(
-            where="search space",
-            field=f"trial.resources.workers of {each} each",
-            value=resources.workers,
-            allowed=f"at most {workers}, as the cluster's {len(machines)} machines hold ({there} in all)",
-        )
-    return workers // resources.workers
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

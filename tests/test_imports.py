@@ -20,16 +20,17 @@ LIGHT = sorted(
     path
     for path in FILES
     if NAMES[path].split("/")[0]
-    in {"spec.py", "records.py", "errors.py", "search.py", "settings.py", "analysis", "questions"}
+    in {"spec.py", "placement.py", "records.py", "errors.py", "search.py", "settings.py", "analysis", "questions"}
     and path.name != "__init__.py"
 )
 
-MAY_IMPORT_RAY = {"trial.py", "workers.py", "sweep.py", "console.py"}
+MAY_IMPORT_RAY = {"trial.py", "workers.py", "sweep.py", "console.py", "cluster.py"}
 MAY_IMPORT_MLFLOW = {"reporting/tracking.py"}
 
 ORDER = (
     "errors",
     "spec",
+    "placement",
     "records",
     "search",
     "settings",
@@ -51,6 +52,7 @@ ORDER = (
     "ledger",
     "report",
     "refine",
+    "cluster",
     "workers",
     "trial",
     "dry_run",
