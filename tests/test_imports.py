@@ -45,6 +45,7 @@ ORDER = (
     "study",
     "outcomes",
     "sweep_file",
+    "sweep_runs",
     "ledger",
     "report",
     "refine",
