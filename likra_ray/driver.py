@@ -23,6 +23,7 @@ class Driver:
     def __init__(self, sweep: SweepSpec, material: materials.Material, book: ledger.Ledger, screen: Console) -> None:
         self.sweep, self.material, self.book, self.screen = sweep, material, book, screen
         self.study: Any = None
+        self.measured = studies.Measured()
         self.nothing_new = False
         """Whether Optuna was asked and every point was measured or being measured."""
         self._running: dict[str, float] = {}
@@ -46,7 +47,7 @@ class Driver:
                 # It finished in the moment in which the driver died.
                 self.book.end_trial(result)
                 studies.tell(self.study, self.sweep, result)
-        if not self.study.trials:
+        if not self.study.get_trials(deepcopy=False):
             again += [dict(point) for point in self.sweep.start_from]
         for point in again:
             self.study.enqueue_trial(studies.params(self.sweep, point))
@@ -80,7 +81,7 @@ class Driver:
         del self._running[key]
         self.book.end_trial(result)
         if self.study is not None and result.status == "done":
-            studies.observe(self.study, self.sweep, result)
+            studies.observe(self.study, self.sweep, result, self.measured)
         self._say(self._line(result, seconds))
 
     def _say(self, line: str) -> None:

@@ -133,7 +133,7 @@ class Ledger:
         """What belongs to a trial's run in MLflow."""
         files = {"result.json": result.to_json().encode()}
         if result.status == "done":
-            files |= outcomes.trial_files(self.storage, result, self._finding([result]))
+            files |= outcomes.trial_files(self.storage, result)
         return files
 
     @property

@@ -5,12 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +13,7 @@ from typing import Any
 
 import invented
 import pytest
+from servers import Server
 
 from likra_ray.errors import InputError
 from likra_ray.records import TrialResult
@@ -237,30 +233,13 @@ def test_a_store_that_cannot_be_used_is_told_at_once(uri: str, capfd: pytest.Cap
 
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[str]:
-    """`mlflow server` over the SQLite store of a folder, run in that folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", "sqlite:///mlflow.db"]
-    command += ["--workers", "1", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
-    lean = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, env=lean, stdout=log, stderr=log, start_new_session=True)
+    """The address of a server over the SQLite store of a folder."""
+    process = Server(folder)
     try:
-        while True:
-            assert process.poll() is None, (folder / "server.log").read_text()
-            with contextlib.suppress(urllib.error.URLError, OSError):
-                urllib.request.urlopen(f"http://{address}/health", timeout=1).close()
-                break
-            time.sleep(0.2)
-        yield address
+        process.start()
+        yield process.address
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.stop()
 
 
 @pytest.mark.slow
