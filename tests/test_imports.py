@@ -50,6 +50,7 @@ ORDER = (
     "report",
     "refine",
     "trial",
+    "cost",
     "dry_run",
     "driver",
     "sweep",
