@@ -23,6 +23,7 @@ class Driver:
     def __init__(self, sweep: SweepSpec, material: materials.Material, book: ledger.Ledger, screen: Console) -> None:
         self.sweep, self.material, self.book, self.screen = sweep, material, book, screen
         self.study: Any = None
+        self.measured = studies.Measured()
         self.nothing_new = False
         """Whether Optuna was asked and every point was measured or being measured."""
         self._running: dict[str, float] = {}
@@ -91,7 +92,7 @@ class Driver:
         del self._running[key]
         self.book.end_trial(result)
         if self.study is not None and result.status == "done":
-            studies.observe(self.study, self.sweep, result)
+            studies.observe(self.study, self.sweep, result, self.measured)
         for said in result.retried:
             self._say(f"[driver] trial {result.key}: workers started again: {said}")
         for name in result.repaired:

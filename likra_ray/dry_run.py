@@ -14,6 +14,7 @@ from rich.table import Table
 
 from likra_ray import material as materials
 from likra_ray import plan as plans
+from likra_ray.cost import CHARACTERS_A_TOKEN, scoring_operations, training_operations
 from likra_ray.errors import Unreachable
 from likra_ray.heads.orders import BASELINES, Role
 from likra_ray.heads.store import HeadStore
@@ -140,12 +141,10 @@ def _time(work: Work, material: materials.Material, trial: TrialSpec) -> str:
     characters = [len(question.prompt) + sum(len(o.text) for o in question.options) for question in material.evaluate]
     answers = [len(question.correct.text) for question in material.train[:500]]
     taught = [len(question.prompt) + len(question.correct.text) for question in material.train[:500]]
-    # About 4 characters a token (English, BPE vocabularies of 32,000 to 150,000); 2 FLOP a parameter and token forward,
-    # as much again for the gradient of the activations: the frozen base needs none for its weights.
-    a_pair = float(np.mean(taught) + np.mean(answers)) / 4
-    tokens_scored = work.tables * sum(characters) / 4 + work.pairs * a_pair
-    tokens_trained = (work.examples - work.pairs) * float(np.mean(taught)) / 4 + work.pairs * a_pair
-    flop = 2 * parameters * (tokens_scored + 2 * tokens_trained)
+    a_pair = float(np.mean(taught) + np.mean(answers))
+    scored = (work.tables * sum(characters) + work.pairs * a_pair) / CHARACTERS_A_TOKEN
+    trained = ((work.examples - work.pairs) * float(np.mean(taught)) + work.pairs * a_pair) / CHARACTERS_A_TOKEN
+    flop = scoring_operations(parameters, scored) + training_operations(parameters, trained)
     if trial.resources.gpus:
         return f"time: {flop / 1e15:.2f} PFLOP in all, to be divided by what your GPUs reach"
     minutes = flop / (_rate() * REACHED) / 60

@@ -6,10 +6,9 @@ A ledger is opened before anything is used, begun when Ray runs, told of every t
 from __future__ import annotations
 
 import datetime
+import functools
 import json
-import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from likra_ray import material as materials
 from likra_ray import outcomes, results, sweep_file
@@ -21,23 +20,14 @@ from likra_ray.console import OUTPUT
 from likra_ray.errors import InputError
 from likra_ray.material import Material
 from likra_ray.records import TrialResult
-from likra_ray.settings import resolved
 from likra_ray.spec import SweepSpec, TrialSpec
 from likra_ray.storage import Storage, absolute
+from likra_ray.sweep_runs import SweepRuns
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from likra_ray.reporting.tracking import Mirror
-
-log = logging.getLogger(__name__)
-
-ENDED: dict[str, Literal["FINISHED", "FAILED", "KILLED"]] = {
-    "interrupted": "KILLED",
-    "done": "FINISHED",
-    "failed": "FAILED",
-}
-"""MLflow's word for how a sweep ended."""
 
 
 class Ledger:
@@ -46,7 +36,8 @@ class Ledger:
     def __init__(self, storage: Storage, sweep: SweepSpec, material: Material, record: dict[str, Any]) -> None:
         self.storage, self.sweep, self.material = storage, sweep, material
         self._record = record
-        self._mirror: Mirror | None = None
+        self._runs: SweepRuns | None = None
+        self._lacks: str | None = None
         self._again: set[str] = set()
         self._made: dict[tuple[str, ...], Finding] = {}
         self._whole: tuple[list[str], SweepFindings | None] | None = None
@@ -107,7 +98,6 @@ class Ledger:
 
         self._record |= {"status": "running", "provenance": provenance(), "refinement_ended": None}
         self._open(mirror, tracking_uri)
-        mirror.close_stale(self._record["mlflow_run"], "KILLED")
         self._write()
         for key in self._again:
             results.remove(self.storage, self.sweep.name, key)
@@ -121,28 +111,30 @@ class Ledger:
     def _open(self, mirror: Mirror, tracking_uri: str) -> None:
         from likra_ray.reporting.tracking import without_secret
 
-        self._mirror = mirror
         self._record["tracking_uri"] = without_secret(tracking_uri)
-        sweep = self.sweep
-        questions = f"{len(self.material.train)} to train on, {len(self.material.evaluate)} to evaluate on"
-        self._record["mlflow_run"] = mirror.start_sweep(
-            sweep=f"{self.storage.root}/{sweep.name}",
-            run_name=sweep.name,
-            params={field: value for field, value in resolved(sweep).items() if not field.startswith("search.")},
-            tags={f"version.{name}": version for name, version in self._record["provenance"].items()},
-            spec_yaml=json.dumps(sweep.model_dump(mode="json"), indent=1),
-            description=f"Likra sweep {sweep.name} on {sweep.base}: {questions}, {sweep.questions.shots}-shot.",
-        )
+        tags = {f"version.{name}": version for name, version in self._record["provenance"].items()}
+        root = self.storage.root
+        self._runs = SweepRuns(mirror, tracking_uri, sweep=self.sweep, root=root, material=self.material, tags=tags)
+        self._runs.begin()
 
     def start_trial(self, key: str, name: str, trial: TrialSpec) -> None:
         """A trial began: its run appears in MLflow."""
-        self._mirrored(lambda: self._child(key, name, trial))
+        assert self._runs is not None
+        self._runs.start_trial(key, name, trial)
 
     def end_trial(self, result: TrialResult) -> None:
         """A trial ended, well or not: first sweep.json, then MLflow."""
         self._record["refined" if results.is_refined(result.sampled) else "trials"].append(result.key)
         self._write()
-        self._mirrored(lambda: self._mirror_result(result))
+        assert self._runs is not None
+        self._runs.end_trial(result, functools.partial(self._files, result))
+
+    def _files(self, result: TrialResult) -> dict[str, bytes]:
+        """What belongs to a trial's run in MLflow."""
+        files = {"result.json": result.to_json().encode()}
+        if result.status == "done":
+            files |= outcomes.trial_files(self.storage, result)
+        return files
 
     @property
     def refined(self) -> list[str]:
@@ -165,33 +157,6 @@ class Ledger:
         """There is no further round, for this reason."""
         self._record["refinement_ended"] = reason
         self._write()
-
-    def _mirrored(self, write: Callable[[], object]) -> None:
-        """Write to MLflow; a store that fails now costs the sweep nothing: `close` mirrors every result again."""
-        try:
-            write()
-        except Exception as error:
-            log.warning("MLflow did not take it, it will be told at the end: %s: %s", type(error).__name__, error)
-
-    def _child(self, key: str, name: str, trial: TrialSpec) -> str:
-        """The trial's run, made or found."""
-        assert self._mirror is not None
-        return self._mirror.start_trial(
-            parent=self._record["mlflow_run"],
-            key=key,
-            name=name,
-            params=resolved(trial),
-            tags={"sweep": self.sweep.name},
-        )
-
-    def _mirror_result(self, result: TrialResult) -> None:
-        """Bring the trial's run up to its result; writes nothing where it is."""
-        assert self._mirror is not None
-        run = self._child(result.key, result.name, TrialSpec.model_validate(result.spec))
-        artifacts = {"result.json": result.to_json().encode()}
-        if result.status == "done":
-            artifacts |= outcomes.trial_files(self.storage, result, self._finding([result]))
-        self._mirror.finish_trial(run, result, artifacts)
 
     def findings(self) -> list[Finding]:
         """What every configuration says, its seeds joined; empty where no trial ended well."""
@@ -241,17 +206,15 @@ class Ledger:
 
     def _mirror_all(self, files: dict[str, bytes]) -> None:
         """Bring every run of the sweep in MLflow up to what stands here, its report too, and end the parent."""
-        assert self._mirror is not None
-        for result in self.results:
-            self._mirror_result(result)
-        metrics, tags = outcomes.at_a_glance(self.sweep_findings(), self.results)
-        self._mirror.close_stale(self._record["mlflow_run"], "KILLED")
-        self._mirror.finish_sweep(
-            self._record["mlflow_run"],
-            status=ENDED[self._record["status"]],
+        assert self._runs is not None
+        ended = self.results
+        metrics, tags = outcomes.at_a_glance(self.sweep_findings(), ended)
+        self._lacks = self._runs.end(
+            self._record["status"],
+            ended={result.key: (result, functools.partial(self._files, result)) for result in ended},
             metrics=metrics,
             tags={"status": self._record["status"], **tags},
-            artifacts={**files, "sweep.json": self._json()},
+            files={**files, "sweep.json": self._json()},
         )
 
     def summary(self) -> RenderableType:
@@ -262,6 +225,8 @@ class Ledger:
         folder = f"{self.storage.root}/{self.sweep.name}"
         mlflow = f"mlflow ui --backend-store-uri {self._record.get('tracking_uri')}"
         locations = {"report": f"{folder}/report.html", "files": folder, "MLflow": mlflow}
+        if self._lacks is not None:
+            locations["MLflow lacks"] = self._lacks
         if self.material.left_out:
             locations["left out"] = f"{len(self.material.left_out)} questions, named in {folder}/sweep.json"
         return sweep_summary(
@@ -277,6 +242,8 @@ class Ledger:
         self.storage.write(f"{self.sweep.name}/sweep.json", self._json())
 
     def _json(self) -> bytes:
+        if self._runs is not None and self._runs.parent is not None:
+            self._record["mlflow_run"] = self._runs.parent
         return json.dumps({**self._record, "left_out": self.material.left_out}, indent=1).encode()
 
 

@@ -110,7 +110,7 @@ def _fields(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
     return names
 
 
-def trial_files(storage: Storage, result: TrialResult, finding: Finding) -> dict[str, bytes]:
+def trial_files(storage: Storage, result: TrialResult) -> dict[str, bytes]:
     """Score tables and learning curves of a trial that ended well, by path below its run in MLflow."""
     from likra_ray.reporting import figures
 
@@ -118,7 +118,7 @@ def trial_files(storage: Storage, result: TrialResult, finding: Finding) -> dict
     files = {"scores/base.arrow": tables.base.to_arrow()}
     for head, by_volume in {"positive": tables.positive, "negative": tables.negative, **tables.others}.items():
         files |= {f"scores/{head}/{volume}.arrow": table.to_arrow() for volume, table in by_volume.items()}
-    return files | {"learning_curves.png": figures.learning_curves(finding, title=result.name)}
+    return files | {"learning_curves.png": figures.learning_curves(results.alone(result), title=result.name)}
 
 
 def at_a_glance(what: SweepFindings | None, ended: Sequence[TrialResult]) -> tuple[dict[str, float], dict[str, str]]:

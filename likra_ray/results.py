@@ -159,6 +159,21 @@ def finding(storage: Storage, results: Sequence[TrialResult]) -> findings.Findin
     return sweep_findings.find(joined, rng=rng)
 
 
+def alone(result: TrialResult) -> findings.Finding:
+    """What a trial's own record says of its curves and phases, as its workers found it: nothing is computed again."""
+    return findings.Finding(
+        name=result.name,
+        settings=dict(result.sampled),
+        trials=(result.key,),
+        seeds=(int(result.spec["seed"]),),
+        questions=max(point.questions for point in result.curves["likra"]),
+        curves={arm: tuple(points) for arm, points in result.curves.items()},
+        phase=result.phase,
+        efficiency={},
+        ratio=(),
+    )
+
+
 def configuration(storage: Storage, results: Sequence[TrialResult]) -> sweep_findings.Configuration:
     """One configuration and its score tables: finished trials that differ in seed only, one each. Raises Unfinished."""
     first = results[0]

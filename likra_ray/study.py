@@ -116,27 +116,70 @@ def open_study(sweep: SweepSpec, url: str) -> tuple[optuna.Study, list[tuple[dic
     return study, list(asked.values())
 
 
-def ask_new(study: optuna.Study, sweep: SweepSpec) -> optuna.Trial | None:
+class Measured:
+    """Which points the finished trials of a study have measured. Each trial is read once, so that asking and telling
+    cost the same however many there are."""
+
+    def __init__(self) -> None:
+        self._read: set[int] = set()
+        self._points: set[frozenset[tuple[str, Any]]] = set()
+        self._largest: dict[frozenset[tuple[str, Any]], float] = {}
+
+    def read(self, study: optuna.Study) -> None:
+        """Read on, where trials have finished since."""
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            if trial.number not in self._read:
+                self._read.add(trial.number)
+                there = point(trial.params)
+                self._points.add(frozenset(there.items()))
+                place, volume = _place(there)
+                self._largest[place] = max(volume, self._largest.get(place, 0))
+
+    def has(self, wanted: Mapping[str, Any]) -> bool:
+        """Whether this very point has been measured."""
+        return frozenset(wanted.items()) in self._points
+
+    def passed(self, wanted: Mapping[str, Any]) -> bool:
+        """Whether a trial has measured this point, itself or on the way to a larger volume."""
+        place, volume = _place(wanted)
+        return self._largest.get(place, -1) >= volume
+
+
+def _place(of: Mapping[str, Any]) -> tuple[frozenset[tuple[str, Any]], float]:
+    """A point without its volume of negatives, and that: 0 where it is not searched."""
+    return frozenset((field, value) for field, value in of.items() if field != "negatives"), of.get("negatives", 0)
+
+
+def ask_new(study: optuna.Study, sweep: SweepSpec, measured: Measured | None = None) -> optuna.Trial | None:
     """A point nobody has measured or is measuring, as a running trial; None where none is left.
 
     Points in the queue come first, then the sampler is asked; where it insists on known points of a finite space, a
     random new one is taken. A grid is walked through in order. What a longer head has passed, or will pass, is known.
+    measured: of this study, kept from call to call.
     """
-    space = distributions(sweep)
+    space, measured = distributions(sweep), measured or Measured()
+    measured.read(study)
+    running = [point(trial.params) for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
     queued = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
     for _ in range(queued if sweep.sampler == "grid" else ASKS + queued):
         trial = study.ask(space)
-        if not _known(study, sweep, trial):
+        if not _known(measured, running, point(trial.params)):
             return trial
         trial.set_user_attr(KNOWN, True)
         study.tell(trial, state=TrialState.FAIL)
-    left = [candidate for candidate in _grid(sweep) if not _known(study, sweep, None, candidate)]
+    left = [candidate for candidate in _grid(sweep) if not _known(measured, running, candidate)]
     if not left:
         return None
-    rng = np.random.default_rng([sweep.sampler_seed, len(study.trials)])
+    rng = np.random.default_rng([sweep.sampler_seed, len(study.get_trials(deepcopy=False))])
     chosen = left[0 if sweep.sampler == "grid" else int(rng.integers(len(left)))]
     study.enqueue_trial(params(sweep, chosen))
     return study.ask(space)
+
+
+def _known(measured: Measured, running: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> bool:
+    """Whether another trial, finished or running, measures this point, itself or on the way to a larger volume."""
+    place, volume = _place(wanted)
+    return measured.passed(wanted) or any(_place(other)[0] == place and _place(other)[1] >= volume for other in running)
 
 
 def _grid(sweep: SweepSpec) -> list[dict[str, Any]]:
@@ -147,40 +190,26 @@ def _grid(sweep: SweepSpec) -> list[dict[str, Any]]:
     return [dict(zip(axes, place, strict=True)) for place in itertools.product(*(axis or [] for axis in axes.values()))]
 
 
-def _known(
-    study: optuna.Study, sweep: SweepSpec, asked: optuna.Trial | None, candidate: Mapping[str, Any] | None = None
-) -> bool:
-    """Whether another trial, finished or running, measures this point, itself or on the way to a larger volume."""
-    wanted = point(asked.params) if asked is not None else dict(candidate or {})
-    for other in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
-        if asked is not None and other.number == asked.number:
-            continue
-        there = point(other.params)
-        same = all(there.get(field) == value for field, value in wanted.items() if field != "negatives")
-        if same and there.get("negatives", 0) >= wanted.get("negatives", 0):
-            return True
-    return False
-
-
 def tell(study: optuna.Study, sweep: SweepSpec, result: TrialResult) -> None:
     """Give the study a finished trial that it did not hear of, and what that trial passed."""
     _add(study, sweep, result, dict(result.sampled), None)
     observe(study, sweep, result)
 
 
-def observe(study: optuna.Study, sweep: SweepSpec, result: TrialResult) -> int:
+def observe(study: optuna.Study, sweep: SweepSpec, result: TrialResult, measured: Measured | None = None) -> int:
     """Tell the study every smaller volume a finished trial passed, unless it knows; returns how many.
 
-    A refinement's trials teach nothing about the space: their volumes are none of its points.
+    A refinement's trials teach nothing about the space: their volumes are none of its points. measured: as of ask_new.
     """
     dimension = sweep.search.get("negatives")
     if dimension is None or set(result.sampled) != set(sweep.search):
         return 0
-    known = [point(trial.params) for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    measured = measured or Measured()
+    measured.read(study)
     told = 0
     for volume in values("negatives", dimension, sweep.trial.volumes) or []:
         passed = {**result.sampled, "negatives": volume}
-        if volume < result.sampled["negatives"] and passed not in known:
+        if volume < result.sampled["negatives"] and not measured.has(passed):
             told += _add(study, sweep, result, passed, volume)
     return told
 

@@ -143,7 +143,7 @@ def _search(driver: Driver) -> Any:
 
         def suggest(self, trial_id: str) -> Any:
             assert self.hears is not None
-            chosen = studies.ask_new(self.hears.study, self.hears.sweep)
+            chosen = studies.ask_new(self.hears.study, self.hears.sweep, self.hears.measured)
             if chosen is None:
                 self.hears.nothing_new = True
                 return Searcher.FINISHED

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -13,6 +15,14 @@ from likra_ray.reporting.provenance import without_secret
 
 CONNECT_SECONDS = 5.0
 """Longest wait for a database server to take a connection."""
+OPENING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""While a store is opened: a wrong address is told within seconds."""
+BRIEF = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+"""While a sweep runs: a server that does not answer costs seconds, not MLflow's own 7 retries of 120 s."""
+PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+"""At the end of a sweep, where nothing waits for the driver: a slow answer is waited for."""
+LOCK_SECONDS = 120.0
+"""Longest wait for another process that opens the same SQLite store: making its tables takes about 5 s (measured)."""
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Default port by kind of database server."""
 
@@ -60,6 +70,31 @@ def answering(uri: str) -> str:
     inspect(engine)
     engine.dispose()
     return url.render_as_string(hide_password=False)
+
+
+@contextlib.contextmanager
+def one_opens(uri: str) -> Iterator[None]:
+    """One process at a time within, for a SQLite store: two that make the tables of a new one spoil it for both.
+
+    MLflow locks this nowhere (its migrations then fail with "duplicate column name" or "table already exists"). The
+    lock is a file beside the store's, and its holder's death frees it. Raises TimeoutError after LOCK_SECONDS.
+    """
+    path = sqlite_file(uri)
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + LOCK_SECONDS
+    with Path(f"{path}.lock").open("a") as held:
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise TimeoutError(f"another process holds {path}.lock") from None
+                time.sleep(0.1)
+        yield
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -44,8 +44,6 @@ PARAM_LENGTH, TAG_LENGTH = 6000, 8000
 
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 """Unless the environment says otherwise: no call to the outside, no address (with its password) on the screen."""
-IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-"""While a store is opened: a wrong address is told within seconds. Later, MLflow's own patience holds."""
 
 T = TypeVar("T")
 
@@ -65,9 +63,10 @@ class Mirror:
         from mlflow.tracking import MlflowClient
         from sqlalchemy.exc import SQLAlchemyError
 
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # that tables are made is no news
+        # That tables are made is no news, and what goes wrong is told by whoever catches it.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         try:
-            with stores.environment(IMPATIENT):
+            with stores.environment(stores.OPENING), stores.one_opens(uri):
                 self._client = MlflowClient(stores.answering(uri))
                 self._experiment = _open_experiment(self._client, experiment, stores.artifact_folder(uri, experiment))
         except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
@@ -101,19 +100,24 @@ class Mirror:
         self, *, parent: str, key: str, name: str, params: Mapping[str, object], tags: Mapping[str, str]
     ) -> str:
         """The child run of a trial, running; returns its id. Found by its parent and key."""
-        found = [run for run in self._children(parent) if run.data.tags.get(TRIAL) == key]
+        found = self._children(parent, f"tags.`{TRIAL}` = '{key}'")
         return self._start(found, name, params, {**tags, PARENT: parent, TRIAL: key, KIND: "trial"})
 
-    def finish_trial(self, run_id: str, result: TrialResult, artifacts: Mapping[str, bytes]) -> None:
+    def has(self, parent: str, result: TrialResult) -> bool:
+        """Whether a trial's run has ended with just this result, so that nothing is left to write."""
+        found = self._children(parent, f"tags.`{TRIAL}` = '{result.key}'")
+        return len(found) == 1 and found[0].info.status == _status(result) and _is_told(found[0], result)
+
+    def finish_trial(self, run_id: str, result: TrialResult, artifacts: Callable[[], Mapping[str, bytes]]) -> None:
         """End a trial's run: its metrics at step = volume, its critical phases, its files; FAILED with the reason.
 
         What is not finite is left out, since MLflow has no honest way to show it, and counted in a tag. The tag
-        likra_ray.mirrored comes last: with it in place a repeated call writes nothing.
+        likra_ray.mirrored comes last: with it in place a repeated call writes nothing. artifacts: makes the files that
+        belong to this result, and is called only where they are written.
         """
         run = self._client.get_run(run_id)
-        digest = _digest(result, artifacts)
-        if run.data.tags.get(MIRRORED) != digest:
-            self._upload(run_id, artifacts)
+        if not _is_told(run, result):
+            self._upload(run_id, artifacts())
             dropped = self._log_points(run, trial_points(result))
             tags = {f"phase/{arm}": _verdict(phase) for arm, phase in result.phase.items()}
             if result.reason is not None:
@@ -121,8 +125,8 @@ class Mirror:
             elif REASON in run.data.tags:
                 self._client.delete_tag(run_id, REASON)
             self._log_tags(run_id, {**tags, NOT_FINITE: str(dropped)})
-            self._log_tags(run_id, {MIRRORED: digest})
-        self._end(run, "FAILED" if result.status == "failed" else "FINISHED")
+            self._log_tags(run_id, {MIRRORED: _digest(result)})
+        self._end(run, _status(result))
 
     def finish_sweep(
         self,
@@ -142,13 +146,26 @@ class Mirror:
 
     def close_stale(self, parent: str, status: Status = "KILLED") -> int:
         """End the children a killed driver left running; returns how many."""
-        stale = [run for run in self._children(parent) if run.info.status == "RUNNING"]
+        stale = self._children(parent, "attributes.status = 'RUNNING'")
         for run in stale:
-            self._end(run, status)
+            # Finding a trial's run leaves one of them: the oldest.
+            kept = self._only(self._children(parent, f"tags.`{TRIAL}` = '{run.data.tags[TRIAL]}'"))
+            if kept is not None and kept.info.run_id == run.info.run_id:
+                self._end(run, status)
         return len(stale)
 
-    def _children(self, parent: str) -> list[Run]:
-        return self._search(f"tags.`{PARENT}` = '{parent}'")
+    def _children(self, parent: str, text: str) -> list[Run]:
+        """Children of a sweep's run that a filter names. The filter names few, so that each trial costs the same."""
+        return [run for run in self._search(text) if run.data.tags.get(PARENT) == parent]
+
+    def _only(self, found: Sequence[Run]) -> Run | None:
+        """The oldest of the runs found for one thing; the others are deleted.
+
+        A second one is made where a server took a request for a run, was silent past the time limit, and obeyed later.
+        """
+        for other in found[1:]:
+            self._client.delete_run(other.info.run_id)
+        return found[0] if found else None
 
     def _search(self, text: str) -> list[Run]:
         """Every run of the experiment that a filter names, the oldest first."""
@@ -164,18 +181,24 @@ class Mirror:
                 return runs
 
     def _start(self, found: Sequence[Run], name: str, params: Mapping[str, object], tags: Mapping[str, str]) -> str:
-        """Set the first of the runs found, or a new one, running with these params and tags."""
-        run = found[0] if found else self._client.create_run(self._experiment, tags=_cut(tags), run_name=name)
+        """Set the first of the runs found, or a new one, running with these params and tags.
+
+        A new run has its tags from its first moment, so that it is found again wherever its writer dies.
+        """
+        there = self._only(found)
+        run = there or self._client.create_run(self._experiment, tags=_cut(tags), run_name=name)
         run_id: str = run.info.run_id
         shown = {key: _text(value)[:PARAM_LENGTH] for key, value in params.items()}
         known = run.data.params
-        if found:
+        if there is not None:
             changed = {CHANGED + key: text for key, text in shown.items() if known.get(key, text) != text}
             for tag in run.data.tags:
                 if tag.startswith(CHANGED) and tag not in changed:
                     self._client.delete_tag(run_id, tag)
-            self._log_tags(run_id, {**tags, **changed})
-            self._client.update_run(run_id, status="RUNNING")
+            wanted = _cut({**tags, **changed})
+            self._log_tags(run_id, {tag: text for tag, text in wanted.items() if run.data.tags.get(tag) != text})
+            if run.info.status != "RUNNING":
+                self._client.update_run(run_id, status="RUNNING")
         self._log_params(run_id, {key: text for key, text in shown.items() if key not in known})
         return run_id
 
@@ -249,9 +272,14 @@ def _verdict(phase: CriticalPhase) -> str:
     return f"{'found' if phase.found else 'none'}: {phase.reason}"
 
 
-def _digest(result: TrialResult, artifacts: Mapping[str, bytes]) -> str:
-    """Changes with anything that is mirrored of a trial."""
-    whole = hashlib.sha256(result.to_json().encode())
-    for name, data in sorted(artifacts.items()):
-        whole.update(name.encode() + hashlib.sha256(data).digest())
-    return whole.hexdigest()[:16]
+def _status(result: TrialResult) -> Status:
+    return "FAILED" if result.status == "failed" else "FINISHED"
+
+
+def _is_told(run: Run, result: TrialResult) -> bool:
+    return bool(run.data.tags.get(MIRRORED) == _digest(result))
+
+
+def _digest(result: TrialResult) -> str:
+    """Changes with a result and with the version that draws its files."""
+    return hashlib.sha256((likra_ray.__version__ + result.to_json()).encode()).hexdigest()[:16]

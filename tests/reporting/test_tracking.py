@@ -5,12 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +13,7 @@ from typing import Any
 
 import invented
 import pytest
+from servers import Server
 
 from likra_ray.errors import InputError
 from likra_ray.records import TrialResult
@@ -78,7 +74,7 @@ def logged(mirror: Mirror, run_id: str) -> list[tuple[str, float, int]]:
 def test_a_sweep_and_its_trial(mirror: Mirror, result: TrialResult) -> None:
     parent = start_sweep(mirror)
     child = start_trial(mirror, parent)
-    mirror.finish_trial(child, result, FILES)
+    mirror.finish_trial(child, result, lambda: FILES)
     mirror.finish_sweep(
         parent, status="FINISHED", metrics={"likra/accuracy": 0.9, "phase/likra/midpoint": float("nan")},
         tags={"headline": "it"}, artifacts={"sweep.json": b"{}"},
@@ -106,7 +102,7 @@ def test_metrics_stand_at_their_volume_and_nan_is_left_out(mirror: Mirror, resul
     metrics = {**result.metrics, "odd": {16: float("nan"), 32: float("inf"), 64: 1.0}}
     result = dataclasses.replace(result, metrics=metrics)
     child = start_trial(mirror, start_sweep(mirror))
-    mirror.finish_trial(child, result, {})
+    mirror.finish_trial(child, result, lambda: {})
     finite = [(name, value, step) for name, value, step in trial_points(result) if abs(value) < float("inf")]
     assert logged(mirror, child) == sorted(finite)
     run = mirror._client.get_run(child)
@@ -120,11 +116,11 @@ def test_metrics_stand_at_their_volume_and_nan_is_left_out(mirror: Mirror, resul
 def test_everything_said_twice_stands_once(mirror: Mirror, store: str, result: TrialResult) -> None:
     parent = start_sweep(mirror)
     child = start_trial(mirror, parent)
-    mirror.finish_trial(child, result, FILES)
+    mirror.finish_trial(child, result, lambda: FILES)
     mirror.finish_sweep(parent, status="KILLED", metrics={"a": 1.0}, tags={}, artifacts={})
     points = logged(mirror, child)
     ended = mirror._client.get_run(child).info.end_time
-    mirror.finish_trial(child, result, FILES)
+    mirror.finish_trial(child, result, lambda: FILES)
     assert mirror._client.get_run(child).info.end_time == ended
 
     mirror = Mirror(store, mirror._client.get_experiment(mirror._experiment).name)
@@ -132,7 +128,7 @@ def test_everything_said_twice_stands_once(mirror: Mirror, store: str, result: T
     assert mirror._client.get_run(parent).info.status == "RUNNING"
     assert start_trial(mirror, parent) == child
     mirror._client.delete_tag(child, "likra_ray.mirrored")
-    mirror.finish_trial(child, result, FILES)
+    mirror.finish_trial(child, result, lambda: FILES)
     mirror.finish_sweep(parent, status="FINISHED", metrics={"a": 1.0}, tags={}, artifacts={})
     assert logged(mirror, child) == points
     assert logged(mirror, parent) == [("a", 1.0, 0)]
@@ -143,7 +139,7 @@ def test_a_value_that_changed_is_the_one_shown(mirror: Mirror, result: TrialResu
     child = start_trial(mirror, start_sweep(mirror))
     metrics: list[dict[str, dict[int, float]]] = [{"x": {16: 0.9, 32: 0.5}}, {"x": {16: 0.9, 32: 0.4}}]
     for changed in metrics:
-        mirror.finish_trial(child, dataclasses.replace(result, metrics=changed), {})
+        mirror.finish_trial(child, dataclasses.replace(result, metrics=changed), lambda: {})
         time.sleep(0.002)
     points = [point for point in logged(mirror, child) if point[0] == "x"]
     assert points == [("x", 0.4, 32), ("x", 0.5, 32), ("x", 0.9, 16)]
@@ -177,13 +173,13 @@ def test_another_output_is_another_sweep(mirror: Mirror) -> None:
 def test_a_failed_trial_and_its_second_try(mirror: Mirror, result: TrialResult) -> None:
     parent = start_sweep(mirror)
     child = start_trial(mirror, parent)
-    mirror.finish_trial(child, invented.failed(), {"result.json": b"failed"})
+    mirror.finish_trial(child, invented.failed(), lambda: {"result.json": b"failed"})
     run = mirror._client.get_run(child)
     assert run.info.status == "FAILED"
     assert run.data.tags["likra_ray.reason"] == "ValueError: the loss is [nan]"
     assert run.data.metrics == {}
     assert start_trial(mirror, parent) == child
-    mirror.finish_trial(child, result, {"result.json": b"done"})
+    mirror.finish_trial(child, result, lambda: {"result.json": b"done"})
     run = mirror._client.get_run(child)
     assert run.info.status == "FINISHED"
     assert "likra_ray.reason" not in run.data.tags
@@ -196,7 +192,7 @@ def test_close_stale_ends_the_running_children_only(mirror: Mirror, result: Tria
     finished, stale, foreign = (
         start_trial(mirror, run, key) for run, key in ((parent, "a"), (parent, "b"), (other, "a"))
     )
-    mirror.finish_trial(finished, result, {})
+    mirror.finish_trial(finished, result, lambda: {})
     assert mirror.close_stale(parent) == 1
     assert mirror.close_stale(parent) == 0
     status = {run.info.run_id: run.info.status for run in runs(mirror)}
@@ -237,30 +233,13 @@ def test_a_store_that_cannot_be_used_is_told_at_once(uri: str, capfd: pytest.Cap
 
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[str]:
-    """`mlflow server` over the SQLite store of a folder, run in that folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", "sqlite:///mlflow.db"]
-    command += ["--workers", "1", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
-    lean = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, env=lean, stdout=log, stderr=log, start_new_session=True)
+    """The address of a server over the SQLite store of a folder."""
+    process = Server(folder)
     try:
-        while True:
-            assert process.poll() is None, (folder / "server.log").read_text()
-            with contextlib.suppress(urllib.error.URLError, OSError):
-                urllib.request.urlopen(f"http://{address}/health", timeout=1).close()
-                break
-            time.sleep(0.2)
-        yield address
+        process.start()
+        yield process.address
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.stop()
 
 
 @pytest.mark.slow
@@ -276,7 +255,7 @@ def test_behind_a_server(store: str, mirror: Mirror, result: TrialResult, capfd:
             remote = Mirror(f"http://me:hidden@{address}", "over http")
             parent = start_sweep(remote)
             child = start_trial(remote, parent)
-            remote.finish_trial(child, result, FILES)
+            remote.finish_trial(child, result, lambda: FILES)
             remote.finish_sweep(parent, status="FINISHED", metrics={"a": 1.0}, tags={}, artifacts={"sweep.json": b"{}"})
         assert {run.info.run_id: run.info.status for run in runs(remote)} == {parent: "FINISHED", child: "FINISHED"}
         finite = [tuple(point) for point in trial_points(result) if abs(point.value) < float("inf")]
