@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 
 class InputError(ValueError):
     """Input that is wrong before any resource is used; the command line exits 2 with this one line.
@@ -18,8 +21,35 @@ class InputError(ValueError):
         if len(shown) > 120:
             shown = shown[:117] + "..."
         line = f"{where}: {field}: got {shown}; allowed: {allowed}"
-        super().__init__(" ".join(line.split()))
+        super().__init__(scrubbed(" ".join(line.split())))
 
 
 class Unreachable(InputError):
     """A source that may be right but does not answer from here: a dry run goes on without it."""
+
+
+def without_secret(uri: str) -> str:
+    """The address without what may be secret: user, password and query. Paths of local files stay as they are.
+
+    Everything up to the last @ goes, so that a password with a slash or another @ goes too.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator or scheme.split("+")[0] in ("sqlite", "file"):
+        return uri
+    return f"{scheme}://{re.split(r'[?#]', rest.rpartition('@')[2], maxsplit=1)[0]}"
+
+
+_NAMED_SECRET = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIALS?|ACCESS_KEY|API_KEY)(_ID)?$")
+_IN_ADDRESS = re.compile(r"(\w[\w+.-]*://)[^\s/'\"@]*:[^\s'\"]*@")
+_SHORTEST = 8
+"""Characters of a secret worth the name: shorter values are switches (HF_HUB_DISABLE_IMPLICIT_TOKEN=1)."""
+
+
+def scrubbed(text: str) -> str:
+    """A message fit to be shown and stored: passwords in addresses, and the values of environment variables whose
+    names say that they are secret, become ***."""
+    text = _IN_ADDRESS.sub(r"\1***@", text)
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and value in text and _NAMED_SECRET.search(name):
+            text = text.replace(value, "***")
+    return text

@@ -28,7 +28,7 @@ from likra_ray.heads.orders import HeadOrder
 from likra_ray.heads.store import HeadStore
 from likra_ray.records import TrialResult
 from likra_ray.spec import SweepSpec, TrialSpec
-from likra_ray.storage import Storage, absolute
+from likra_ray.storage import Storage, absolute, scratch
 
 LEASES = "likra_ray-head-leases"
 """Name of the actor that knows which head is being made by whom."""
@@ -121,7 +121,7 @@ def _workers(
         torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
         run_config=RunConfig(
             name=f"train-{key}",
-            storage_path=f"{storage.root}/{sweep}/ray",
+            storage_path=scratch(storage, sweep),
             callbacks=list(callbacks),
             logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]  # of Train V2's RunConfig
         ),
