@@ -17,11 +17,23 @@ class InputError(ValueError):
 
     def __init__(self, *, where: str, field: str, value: object, allowed: str) -> None:
         self.where, self.field, self.value, self.allowed = where, field, value, allowed
-        shown = repr(value)
-        if len(shown) > 120:
-            shown = shown[:117] + "..."
-        line = f"{where}: {field}: got {shown}; allowed: {allowed}"
-        super().__init__(scrubbed(" ".join(line.split())))
+        line = f"{where}: {_cut(field, 200)}: got {_cut(_shown(value), 120)}; allowed: {_cut(allowed, 900)}"
+        printable = "".join(
+            letter if letter.isprintable() or letter.isspace() else repr(letter)[1:-1] for letter in line
+        )
+        super().__init__(scrubbed(" ".join(printable.split())))
+
+
+def _shown(value: object) -> str:
+    """Its repr, where it has one: a whole number of thousands of digits has none, nor has what is nested too deep."""
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too large to show"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 class Unreachable(InputError):

@@ -101,7 +101,9 @@ def _workers(
 ) -> dict[str, Any]:
     """Start the trial's Ray Train workers and wait for them; returns what rank 0's `work` returns."""
     from ray.train import LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
+
+    from likra_ray.rendezvous import Rendezvous
 
     places(trial)
     leases()
@@ -118,7 +120,7 @@ def _workers(
         scaling_config=ScalingConfig(
             num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=per_worker
         ),
-        torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
+        torch_config=Rendezvous(backend="nccl" if resources.gpus else "gloo"),
         run_config=RunConfig(
             name=f"train-{key}",
             storage_path=scratch(storage, sweep),
