@@ -6,13 +6,14 @@ import contextlib
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 
 import typer
 from rich.console import Console
 
-from likra_ray.errors import InputError
+from likra_ray.errors import InputError, scrubbed
 
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes; 130 is the shell's own for Ctrl-C."""
@@ -53,8 +54,9 @@ def exit_codes(after_ctrl_c: str) -> Iterator[None]:
         print(f"stopped; what had finished is kept: {after_ctrl_c}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
-        Console(stderr=True).print_exception(max_frames=12)
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        # Not rich's: it breaks long lines, and with them what is to be scrubbed.
+        print(scrubbed("".join(traceback.format_exception(error, limit=-12))), end="", file=sys.stderr)
+        print(scrubbed(f"error: {type(error).__name__}: {error}"), file=sys.stderr)
         raise SystemExit(FAILED) from None
 
 
@@ -69,7 +71,7 @@ def _on_loopback() -> Iterator[None]:
     """
     from ray._private import ray_constants, services
 
-    if services.canonicalize_bootstrap_address(None) is not None:
+    if services.canonicalize_bootstrap_address(None) is not None:  # type: ignore[arg-type]  # as ray.init does
         yield
         return
     name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR

@@ -18,7 +18,7 @@ from ray.train.torch.config import _TorchBackend
 
 def store_at(*, host_name: str, port: int, is_master: bool = False, **options: Any) -> Any:
     """A torch.distributed.TCPStore that listens on `host_name` alone. Raises OSError where the port is taken."""
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     if is_master:
         listener = socket.create_server((host_name, port), family=_family(host_name))

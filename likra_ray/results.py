@@ -9,6 +9,7 @@ import numpy as np
 
 from likra_ray.analysis import findings, sweep_findings
 from likra_ray.analysis.curves import SeedTables
+from likra_ray.errors import scrubbed
 from likra_ray.heads import counts
 from likra_ray.heads.orders import ROLES
 from likra_ray.heads.store import HeadStore
@@ -186,7 +187,7 @@ def reason(error: BaseException) -> str:
     failures = getattr(error, "worker_failures", None) or {}
     cause: BaseException = failures[min(failures)] if failures else error
     cause = getattr(cause, "cause", None) or cause
-    return " ".join(f"{type(cause).__name__}: {cause}".split())[:500]
+    return scrubbed(" ".join(f"{type(cause).__name__}: {cause}".split()))[:500]
 
 
 def named(sampled: Mapping[str, Any]) -> str:

@@ -88,7 +88,8 @@ def swept(s3_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     environment |= {"LIKRA_CACHE": str(folder / "cache"), "RAY_ADDRESS": "local", "RAY_TMPDIR": ray}
     root = f"s3://{s3_server.BUCKET}/swept"
     given = [
-        SMOKE, "--output", root, "--tracking-uri", f"sqlite:///{folder}/mlflow.db", "--set", "trial.resources.workers=2",
+        SMOKE, "--output", root, "--tracking-uri", f"sqlite:///{folder}/mlflow.db",
+        "--set", "trial.resources.workers=2",
         "--set", "search={near_miss_share: {choices: [0.0, 1.0]}}", "--set", "trial.volumes=[0, 8]",
     ]  # fmt: skip
     commands, seen = [], set()
