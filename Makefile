@@ -2,11 +2,12 @@
 #   make sweep    set up .venv and run search_spaces/quickstart.yaml
 #   make test     set up .venv and run the tests
 #   make test-long  those that take minutes each
+#   make audit    known vulnerabilities of the tested versions; asks a service on the network, no part of check
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: install sweep test test-long check bench
+.PHONY: install sweep test test-long check bench audit
 
 install: $(READY)
 
@@ -36,3 +37,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.speed $(if $(wildcard ../shared/data/ai2_arc),--arc ../shared/data/ai2_arc)
+
+audit: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[audit]'
+	@$(BIN)/python .ci/audit.py

@@ -6,13 +6,14 @@ import contextlib
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 
 import typer
 from rich.console import Console
 
-from likra_ray.errors import NO_ROOM, InputError
+from likra_ray.errors import NO_ROOM, InputError, scrubbed
 
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes; 130 is the shell's own for Ctrl-C."""
@@ -56,9 +57,36 @@ def exit_codes(after: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             print(f"error: {error.filename}: {error.strerror}; what had finished is kept: {after}", file=sys.stderr)
             raise SystemExit(FAILED) from None
-        Console(stderr=True).print_exception(max_frames=12)
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        # Not rich's: it breaks long lines, and with them what is to be scrubbed.
+        print(scrubbed("".join(traceback.format_exception(error, limit=-12))), end="", file=sys.stderr)
+        print(scrubbed(f"error: {type(error).__name__}: {error}"), file=sys.stderr)
         raise SystemExit(FAILED) from None
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """A Ray that starts in this block listens on 127.0.0.1 alone; one that is joined is left as it is.
+
+    By default Ray takes the address by which the machine reaches the world, also for itself alone, and turns
+    `_node_ip_address="127.0.0.1"` back into it (services.resolve_ip_for_localhost). Without its "cluster" switch, off
+    by default on macOS and Windows, it takes the loopback address. It is read when ray is imported, so it is set both
+    here and, for the processes that Ray starts, in the environment.
+    """
+    from ray._private import ray_constants, services
+
+    if services.canonicalize_bootstrap_address(None) is not None:  # type: ignore[arg-type]  # as ray.init does
+        yield
+        return
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before, os.environ[name] = os.environ.get(name), "0"
+    switch, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = switch
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 @contextlib.contextmanager
@@ -79,12 +107,18 @@ def ray_session(*, show_workers: bool) -> Iterator[None]:
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     warnings.filterwarnings("ignore")
+    # On a machine that is busy Ray's own half minute for its first process is not enough (seen at a load of 30).
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
     import ray
 
     started = not ray.is_initialized()
     if started:
+        logging.getLogger("ray").setLevel(logging.ERROR)  # that its cluster asks for a token is no news
         quiet = ray.LoggingConfig(log_level="ERROR")
-        ray.init(logging_level=logging.ERROR, logging_config=quiet, log_to_driver=show_workers, include_dashboard=False)
+        with _on_loopback():
+            ray.init(
+                logging_level=logging.ERROR, logging_config=quiet, log_to_driver=show_workers, include_dashboard=False
+            )
     try:
         yield
     finally:

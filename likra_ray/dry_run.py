@@ -48,6 +48,7 @@ class Work(NamedTuple):
 def describe(settings: Settings, storage: Storage, screen: Console) -> None:
     """Print it. Raises InputError as a sweep would; a source out of reach is named, not an error."""
     sweep = settings.sweep
+    storage.check_readable()
     table = Table("field", "value", "origin", title=f"{sweep.name}: every value", title_justify="left")
     for field, value in resolved(sweep).items():
         table.add_row(field, str(value), settings.origins.get(field, "default"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
+import re
 from typing import Any
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
@@ -21,11 +23,11 @@ class InputError(ValueError):
 
     def __init__(self, *, where: str, field: str, value: object, allowed: str) -> None:
         self.where, self.field, self.value, self.allowed = where, field, value, allowed
-        shown = repr(value)
-        if len(shown) > 120:
-            shown = shown[:117] + "..."
-        line = f"{where}: {field}: got {shown}; allowed: {allowed}"
-        super().__init__(" ".join(line.split()))
+        line = f"{where}: {_cut(field, 200)}: got {_cut(_shown(value), 120)}; allowed: {_cut(allowed, 900)}"
+        printable = "".join(
+            letter if letter.isprintable() or letter.isspace() else repr(letter)[1:-1] for letter in line
+        )
+        super().__init__(scrubbed(" ".join(printable.split())))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Its arguments have names, which pickle would forget on the way out of a worker."""
@@ -33,5 +35,44 @@ class InputError(ValueError):
         return functools.partial(type(self), **named), ()
 
 
+def _shown(value: object) -> str:
+    """Its repr, where it has one: a whole number of thousands of digits has none, nor has what is nested too deep."""
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too large to show"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 class Unreachable(InputError):
     """A source that may be right but does not answer from here: a dry run goes on without it."""
+
+
+def without_secret(uri: str) -> str:
+    """The address without what may be secret: user, password and query. Paths of local files stay as they are.
+
+    Everything up to the last @ goes, so that a password with a slash or another @ goes too.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator or scheme.split("+")[0] in ("sqlite", "file"):
+        return uri
+    return f"{scheme}://{re.split(r'[?#]', rest.rpartition('@')[2], maxsplit=1)[0]}"
+
+
+_NAMED_SECRET = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIALS?|ACCESS_KEY|API_KEY)(_ID)?$")
+_IN_ADDRESS = re.compile(r"(\w[\w+.-]*://)[^\s/'\"@]*:[^\s'\"]*@")
+_SHORTEST = 8
+"""Characters of a secret worth the name: shorter values are switches (HF_HUB_DISABLE_IMPLICIT_TOKEN=1)."""
+
+
+def scrubbed(text: str) -> str:
+    """A message fit to be shown and stored: passwords in addresses, and the values of environment variables whose
+    names say that they are secret, become ***."""
+    text = _IN_ADDRESS.sub(r"\1***@", text)
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and value in text and _NAMED_SECRET.search(name):
+            text = text.replace(value, "***")
+    return text

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from likra_ray.errors import NO_ROOM
+from likra_ray.errors import NO_ROOM, scrubbed
 from likra_ray.heads.adapters import Untrained
 from likra_ray.heads.training import Diverged
 
@@ -64,7 +64,7 @@ def reason(error: BaseException) -> str:
     name = type(cause).__name__
     if name in PROCESS:
         return PROCESS[name]
-    return " ".join(f"{name}: {cause}".split())[:500]
+    return scrubbed(" ".join(f"{name}: {cause}".split()))[:500]
 
 
 def earlier(error: BaseException) -> list[str]:

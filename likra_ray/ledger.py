@@ -262,6 +262,7 @@ def open_ledger(storage: Storage, sweep: SweepSpec, material: Material, *, resum
 def load_sweep(name: str, output: str = OUTPUT) -> Ledger:
     """A sweep's ledger, for reading: `results`, `findings()`, `summary()`. Raises InputError where there is none."""
     storage = Storage(absolute(output))
+    storage.check_readable()
     if "/" in name or name in ("", ".", "..") or not storage.exists(f"{name}/sweep.json"):
         there = [folder for folder in storage.names_at_root() if storage.exists(f"{folder}/sweep.json")]
         raise InputError(where=storage.root, field="sweep", value=name, allowed=f"one of {there}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,9 @@ SEARCHABLE = (
 )
 """Fields of a trial that a search may vary: one number or one word each."""
 
+MOST_VALUES = 4096
+"""Values an axis may have: every one of them is checked before any trial runs."""
+
 Place = Callable[[str], str]
 """Given a dotted field: where it was given, a file or the command line."""
 
@@ -47,6 +51,14 @@ def values(field: str, dimension: Range | Choices, volumes: Sequence[int]) -> li
     return None
 
 
+def _count(field: str, dimension: Range | Choices) -> float:
+    """How many values a range asks for before any is made; 0 where it asks for none by itself."""
+    if isinstance(dimension, Choices) or field in ("negatives", "positives"):
+        return 0
+    step = dimension.step or (1 if field in ("seed", "batch_size") else math.inf)
+    return (dimension.high - dimension.low) / step
+
+
 def check_field(field: str, place: Place) -> None:
     """Raise InputError unless a search may vary this field."""
     name = f"search.{field}"
@@ -59,6 +71,9 @@ def check(sweep: SweepSpec, place: Place) -> None:
     for field, dimension in sweep.search.items():
         name = f"search.{field}"
         check_field(field, place)
+        if _count(field, dimension) > MOST_VALUES:
+            raise InputError(where=place(name), field=name, value=dimension.model_dump(),
+                             allowed=f"a range of at most {MOST_VALUES} values")  # fmt: skip
         axis = values(field, dimension, sweep.trial.volumes)
         if axis is None and isinstance(dimension, Range):
             if sweep.sampler == "grid":

@@ -19,6 +19,9 @@ from likra_ray.spec import Choices, Range, SourceSpec, SweepSpec, TrialSpec
 
 COMMAND_LINE = "--set"
 
+LARGEST, MOST_VALUES = 2**20, 20_000
+"""Bytes and values of a search space, far above any real one (the largest of search_spaces/ has under 100 values)."""
+
 
 class Settings(NamedTuple):
     """A sweep and where its values come from."""
@@ -75,11 +78,15 @@ def _within(field: str, other: str) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        text = data.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
         raise InputError(where=str(path), field="file", value=str(error), allowed="a readable YAML file") from None
+    if len(data) > LARGEST:
+        raise InputError(where=str(path), field="file", value=f"more than {LARGEST} bytes", allowed="a search space")
     try:
-        tree = yaml.load(text, Loader=_UniqueKeys)
+        tree = _parsed(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -88,6 +95,28 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise InputError(where=str(path), field="file", value=tree, allowed="a mapping with name, base, trial, search")
     return tree
+
+
+def _parsed(text: str) -> Any:
+    """The YAML's value. Raises yaml.YAMLError, also for what PyYAML gives up on in other ways."""
+    try:
+        tree = yaml.load(text, Loader=_UniqueKeys)
+        _check_size(tree, [MOST_VALUES])
+    except RecursionError:
+        raise yaml.YAMLError("nested too deep, or within itself") from None
+    except (ValueError, OverflowError, AttributeError, TypeError, LookupError) as error:
+        raise yaml.YAMLError(f"a value that cannot be read ({error})") from None
+    return tree
+
+
+def _check_size(tree: Any, left: list[int]) -> None:
+    """Count every value as often as it is named, and stop at `left` of them: an alias is small, what it means need not
+    be."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise yaml.YAMLError(f"more than {MOST_VALUES} values")
+    for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple | set) else ():
+        _check_size(child, left)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -118,7 +147,7 @@ def _override(text: str) -> tuple[str, Any]:
     if not equals or not all(field.split(".")):
         raise InputError(where="command line", field=COMMAND_LINE, value=text, allowed="a.b=value")
     try:
-        return field, yaml.load(value, Loader=_UniqueKeys)
+        return field, _parsed(value)
     except yaml.YAMLError:
         raise InputError(where="command line", field=COMMAND_LINE, value=text, allowed="a value in YAML") from None
 

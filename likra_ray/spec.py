@@ -263,7 +263,7 @@ Axis = Annotated[Annotated[Range, Tag("Range")] | Annotated[Choices, Tag("Choice
 class BudgetSpec(Spec):
     """When a sweep ends: whichever comes first."""
 
-    trials: Annotated[int, Field(ge=1)] = 6
+    trials: Annotated[int, Field(ge=1, le=100_000)] = 6
     """Points sampled by Optuna."""
     minutes: Annotated[float, Field(gt=0)] = 30.0
     """Wall clock; a trial that runs at its end is stopped, what it finished is kept."""

@@ -1,12 +1,16 @@
 """Whole objects on a local folder or any fsspec URI (``s3://bucket/folder``): a reader sees all of one or none.
 
-Nothing here knows what it stores. Names are relative, with ``/``; they cannot leave the root.
+Nothing here knows what it stores. Names are relative, with ``/``; they cannot leave the root. What each backend does
+to keep that promise: docs/design/storage.md.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -14,7 +18,22 @@ from typing import Any
 
 import fsspec
 
-from likra_ray.errors import InputError
+from likra_ray.errors import InputError, without_secret
+
+ANSWERS = 30.0
+"""Seconds a remote store has for its first answer before it is called wrong input; S3 answers in under one."""
+
+S3: dict[str, Any] = {
+    # One connection an object: s3fs would read a large one in ranges at once, which may be of two versions of it.
+    "max_concurrency": 1,
+    # Botocore's own minute a try and five tries, times five of s3fs, would be half an hour for an address that drops.
+    "config_kwargs": {
+        "connect_timeout": 5,
+        "read_timeout": 60,
+        "retries": {"mode": "standard", "total_max_attempts": 3},
+    },
+}
+"""What s3fs is told; endpoint, region and credentials come from the environment or ~/.aws, never from us."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +45,17 @@ class Storage:
 
     @cached_property
     def _filesystem(self) -> tuple[Any, str]:
-        filesystem, path = fsspec.core.url_to_fs(self.root)
+        kind = self.root.partition("://")[0]
+        options = S3 if kind in ("s3", "s3a") else {}
+        if "://" in self.root:
+            # A listing remembered here would hide what another process wrote since.
+            options = {**options, "use_listings_cache": False}
+        try:
+            filesystem, path = fsspec.core.url_to_fs(self.root, **options)
+        except ImportError as error:
+            raise self._refused(
+                f"a store whose package is here: pip install 'likra_ray[s3]' for s3:// ({error})"
+            ) from None
         return filesystem, path.rstrip("/")
 
     @property
@@ -37,7 +66,7 @@ class Storage:
     def path(self, name: str) -> str:
         """Full path of a name, without protocol. Raises ValueError for one that would leave the root."""
         parts = PurePosixPath(name).parts
-        if not parts or ".." in parts or name.startswith("/"):
+        if not parts or ".." in parts or name.startswith("/") or "\\" in name or "\0" in name:
             raise ValueError(f"{name!r} leaves the storage root")
         return f"{self._filesystem[1]}/{name}"
 
@@ -85,7 +114,8 @@ class Storage:
         filesystem.invalidate_cache()
         if not filesystem.exists(path):
             return []
-        found = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in filesystem.ls(path, detail=False)]
+        entries = [entry.rstrip("/") for entry in filesystem.ls(path, detail=False)]
+        found = [entry.rsplit("/", 1)[-1] for entry in entries if entry != path]  # a marker object is its own folder
         return sorted(name for name in found if not name.endswith(".tmp"))
 
     def remove(self, name: str) -> None:
@@ -94,19 +124,62 @@ class Storage:
             self._filesystem[0].rm(self.path(name), recursive=True)
 
     def check_writable(self) -> None:
-        """Raises InputError unless a small object can be written, read back and removed."""
+        """Raises InputError, within ANSWERS, unless a small object can be written, read back and removed."""
         probe = f".write-probe-{uuid.uuid4().hex}"
-        try:
+
+        def back() -> bytes:
             self.write(probe, b"likra")
             read = self.read(probe)
             self.remove(probe)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise InputError(where="command line", field="--output", value=self.root,
-                             allowed=f"a folder that can be written ({reason})") from error  # fmt: skip
-        if read != b"likra":
-            raise InputError(where="command line", field="--output", value=self.root,
-                             allowed="a folder that gives back what was written")  # fmt: skip
+            return read
+
+        if self._answered(back, "a folder that can be written") != b"likra":
+            raise self._refused("a folder that gives back what was written")
+
+    def check_readable(self) -> None:
+        """Raises InputError, within ANSWERS, unless the root can be listed; one that is not there yet is empty."""
+        self._answered(self.names_at_root, "a folder that can be read")
+
+    def _answered(self, ask: Callable[[], Any], allowed: str) -> Any:
+        """What `ask` returns. Raises InputError where it raises, or says nothing for too long."""
+        _check_address(self.root)
+        answers: list[Any] = []
+
+        def asked() -> None:
+            try:
+                answers.append(ask())
+            except Exception as error:
+                answers.append(error)
+
+        # A local folder answers in this thread, where Ctrl-C reaches it; for a remote one no library is trusted to end.
+        if "://" not in self.root:
+            asked()
+        else:
+            thread = threading.Thread(target=asked, daemon=True)
+            thread.start()
+            thread.join(ANSWERS)
+        if not answers:
+            raise self._refused(f"{allowed} (no answer in {ANSWERS:.0f} s)")
+        [answer] = answers
+        if isinstance(answer, InputError):
+            raise answer
+        if isinstance(answer, Exception):
+            raise self._refused(f"{allowed} ({type(answer).__name__}: {answer})") from answer
+        return answer
+
+    def _refused(self, allowed: str) -> InputError:
+        return InputError(where="command line", field="--output", value=without_secret(self.root), allowed=allowed)
+
+
+def _check_address(root: str) -> None:
+    """Raise InputError for an address that carries a password or options, or a cache before the store."""
+    scheme, separator, rest = root.partition("://")
+    if separator and (":" in rest.rpartition("@")[0] or "?" in rest):
+        allowed = "an address without password and options: those belong into the environment (docs/security.md)"
+        raise InputError(where="command line", field="--output", value=without_secret(root), allowed=allowed)
+    if "::" in scheme:
+        allowed = "one store: a cache or archive before it would hide what others write"
+        raise InputError(where="command line", field="--output", value=without_secret(root), allowed=allowed)
 
 
 def absolute(root: str) -> str:
@@ -117,3 +190,12 @@ def absolute(root: str) -> str:
 def cache_folder() -> Path:
     """This machine's own folder for what can be made again: $LIKRA_CACHE, else ~/.cache/likra_ray."""
     return Path(os.environ.get("LIKRA_CACHE", Path.home() / ".cache" / "likra_ray"))
+
+
+def scratch(storage: Storage, sweep: str) -> str:
+    """A sweep's folder for Ray's own files, which nobody reads again: beside its results, or in this machine's cache
+    where those are remote."""
+    if storage.is_local:
+        return storage.path(f"{sweep}/ray")
+    place = hashlib.sha256(f"{storage.root}/{sweep}".encode()).hexdigest()[:16]
+    return str(cache_folder() / "ray" / place)

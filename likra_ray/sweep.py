@@ -29,7 +29,7 @@ from likra_ray import trial as trials
 from likra_ray.driver import Driver
 from likra_ray.refine import refine
 from likra_ray.spec import SweepSpec
-from likra_ray.storage import Storage, absolute
+from likra_ray.storage import Storage, absolute, scratch
 
 TRACKING_URI = "sqlite:///mlflow.db"
 """Default MLflow store: a file where the command runs, as `mlflow ui` finds it."""
@@ -117,7 +117,7 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
             time_budget_s=seconds,
         ),
         run_config=tune.RunConfig(
-            name="tune", storage_path=f"{book.storage.root}/{sweep.name}/ray", callbacks=[_callback(driver)], verbose=0
+            name="tune", storage_path=scratch(book.storage, sweep.name), callbacks=[_callback(driver)], verbose=0
         ),
     )
     tuner.fit()

@@ -25,7 +25,7 @@ from likra_ray import plan as plans
 from likra_ray.heads.store import HeadStore
 from likra_ray.records import TrialResult
 from likra_ray.spec import SweepSpec, TrialSpec
-from likra_ray.storage import Storage, absolute
+from likra_ray.storage import Storage, absolute, scratch
 from likra_ray.workers import LEASES, work
 
 
@@ -126,7 +126,9 @@ def _fit(
 ) -> dict[str, Any]:
     """Start the trial's Ray Train workers and wait for them; returns what rank 0's `work` returns."""
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
+
+    from likra_ray.rendezvous import Rendezvous
 
     resources = trial.resources
     cluster.places(resources)
@@ -145,10 +147,10 @@ def _fit(
         scaling_config=ScalingConfig(
             num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=per_worker
         ),
-        torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
+        torch_config=Rendezvous(backend="nccl" if resources.gpus else "gloo"),
         run_config=RunConfig(
             name=f"train-{key}",
-            storage_path=f"{storage.root}/{sweep}/ray",
+            storage_path=scratch(storage, sweep),
             callbacks=list(callbacks),
             failure_config=FailureConfig(controller_failure_limit=0),  # else it would wait for room for ever
             logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]  # of Train V2's RunConfig

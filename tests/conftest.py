@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,3 +34,21 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("LIKRA_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """An S3 protocol server on loopback with one empty bucket, for the whole session."""
+    import s3_server
+
+    with s3_server.serving() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A root of one's own on that server, reached as a user would: by the environment."""
+    import s3_server
+
+    s3_server.use(s3_endpoint, tmp_path, monkeypatch)
+    return f"s3://{s3_server.BUCKET}/{uuid.uuid4().hex}"

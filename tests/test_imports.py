@@ -24,7 +24,7 @@ LIGHT = sorted(
     and path.name != "__init__.py"
 )
 
-MAY_IMPORT_RAY = {"trial.py", "workers.py", "sweep.py", "console.py", "cluster.py"}
+MAY_IMPORT_RAY = {"trial.py", "workers.py", "sweep.py", "console.py", "cluster.py", "rendezvous.py"}
 MAY_IMPORT_MLFLOW = {"reporting/tracking.py"}
 
 ORDER = (
@@ -55,6 +55,7 @@ ORDER = (
     "refine",
     "cluster",
     "workers",
+    "rendezvous",
     "trial",
     "cost",
     "dry_run",
@@ -144,6 +145,7 @@ def test_only_some_files_import(package: str, allowed: set[str]) -> None:
 def test_models_are_touched_in_heads_and_in_the_workers_only(package: str) -> None:
     importing = {NAMES[path] for path in FILES if any(name.split(".")[0] == package for name in imports(path))}
     assert {name for name in importing if not name.startswith("heads/")} <= {"workers.py"}
+    assert {name for name in importing if not name.startswith("heads/")} <= {"trial.py", "rendezvous.py"}
 
 
 def test_nothing_imports_what_stands_above_it() -> None:
@@ -164,6 +166,11 @@ def test_nothing_imports_what_stands_above_it() -> None:
 def test_the_console_knows_nothing_of_the_house() -> None:
     own = {name for name in imports(PACKAGE / "console.py") if name.startswith("likra_ray.")}
     assert {".".join(name.split(".")[:2]) for name in own} <= {"likra_ray.errors"}
+    assert {name.rpartition(".")[0] for name in own} <= {"likra_ray", "likra_ray.errors"} and own <= {
+        "likra_ray.errors",
+        "likra_ray.errors.InputError",
+        "likra_ray.errors.scrubbed",
+    }
 
 
 def test_the_order_is_of_every_part() -> None:

@@ -485,3 +485,51 @@ def test_a_long_value_is_cut(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         settings.load(write(tmp_path, f"name: {'x' * 500}"))
     assert len(str(caught.value)) < 400 + len(str(tmp_path))
+
+
+UNREADABLE = [
+    ("a billion values in 300 characters", "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{this}: &{this} [{', '.join([f'*{before}'] * 8)}]\n" for before, this in zip("abcdefgh", "bcdefghi", strict=True)
+    ), "more than 20000 values"),
+    ("a list within itself", "name: &a [*a]", "within itself"),
+    ("brackets 3,000 deep", "name: " + "[" * 3000 + "]" * 3000, "nested too deep"),
+    ("a day that is none", "name: 2001-99-99", "month must be in 1..12"),
+    ("a number of 6,000 digits", "trial: {seed: " + "9" * 6000 + "}", "cannot be read"),
+    ("a number of 20,000 bits", "trial: {seed: 0x" + "F" * 5000 + "}", "trial.seed"),
+    ("a bad tag", "name: !!int abc", "cannot be read"),
+    ("an object of Python's", "name: !!python/object/apply:os.system [id]", "could not determine a constructor"),
+    ("a mebibyte", "# " + "x" * 2**20, "a search space"),
+    ("a control character", "name: a\x07b", "special characters are not allowed"),
+    ("escapes of a terminal", 'name: "\\e[2J"', "name"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said"), [case[1:] for case in UNREADABLE], ids=[case[0] for case in UNREADABLE])
+def test_what_no_search_space_is_ends_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    """Found by generated cases (tests/test_fuzz.py), or kept from being found: each ended in a traceback or not at all."""
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        settings.load(path)
+    line = str(caught.value)
+    assert said in line and line.isprintable() and len(line) < 1500
+
+
+BOUNDLESS = [
+    ("search={seed: {low: 0, high: 1000000000000}}", "at most 4096 values"),
+    ("search={near_miss_share: {low: 0.0, high: 1.0, step: 1.0e-9}}", "at most 4096 values"),
+    ("search={batch_size: {low: 1, high: 1000000000000}}", "at most 4096 values"),
+    ("budget.trials=1000000000", "less than or equal to 100000"),
+]
+
+
+@pytest.mark.parametrize(("override", "said"), BOUNDLESS)
+def test_a_space_too_large_to_be_looked_through_is_refused(tmp_path: Path, override: str, said: str) -> None:
+    """Each made a list of all its values before it was checked."""
+    with pytest.raises(InputError, match=said):
+        settings.load(write(tmp_path, BASE), [override])
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_bytes(b"\xef\xbb\xbfname: marked\n")
+    assert settings.load(tmp_path / "space.yaml").sweep.name == "marked"

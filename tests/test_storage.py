@@ -11,12 +11,18 @@ from typing import Any
 import pytest
 
 from likra_ray.errors import InputError
-from likra_ray.storage import Storage, absolute, cache_folder
+from likra_ray.storage import Storage, absolute, cache_folder, scratch
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return Storage(str(tmp_path / "root") if request.param == "local" else f"memory://{uuid.uuid4().hex}")
+    match request.param:
+        case "local":
+            return Storage(str(tmp_path / "root"))
+        case "memory":
+            return Storage(f"memory://{uuid.uuid4().hex}")
+        case _:
+            return Storage(request.getfixturevalue("s3"))
 
 
 def test_what_is_written_is_read(storage: Storage) -> None:
@@ -56,7 +62,17 @@ def test_removal_takes_a_folder_with_it(storage: Storage) -> None:
     assert storage.read("g") == b"1"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/../../x", "a/..", "/etc/passwd", "/"])
+def test_removal_takes_no_neighbour_whose_name_begins_alike(storage: Storage) -> None:
+    for name in ("f/8", "f/80", "f/8.sha256", "f8"):
+        storage.write(name, b"1")
+    storage.remove("f/8")
+    assert storage.names("f") == ["8.sha256", "80"] and storage.exists("f8")
+
+
+OUTSIDE = ["", ".", "..", "../x", "a/../../x", "a/..", "/etc/passwd", "/", "a\\..\\..\\x", "..\\x", "a\0b"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
 @pytest.mark.parametrize("action", ["write", "read", "exists", "names", "remove", "path"])
 def test_names_cannot_leave_the_root(storage: Storage, name: str, action: str) -> None:
     with pytest.raises(ValueError, match="leaves the storage root"):
@@ -153,3 +169,9 @@ def test_cache_folder_follows_the_environment(own_cache: Path, monkeypatch: pyte
     assert cache_folder() == own_cache
     monkeypatch.delenv("LIKRA_CACHE")
     assert cache_folder() == Path.home() / ".cache" / "likra_ray"
+
+
+def test_rays_own_files_stay_off_a_remote_store(own_cache: Path, tmp_path: Path) -> None:
+    assert scratch(Storage(str(tmp_path)), "smoke") == f"{tmp_path}/smoke/ray"
+    remote = [scratch(Storage(root), name) for root in ("memory://a", "memory://b") for name in ("smoke", "other")]
+    assert len(set(remote)) == 4 and all(Path(folder).is_relative_to(own_cache / "ray") for folder in remote)

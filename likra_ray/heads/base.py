@@ -11,6 +11,7 @@ import importlib.util
 import math
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,11 +64,13 @@ def resolve(name: str) -> Base:
     if Path(name).is_dir():
         if not (Path(name) / "config.json").is_file():
             raise _unknown(name, "the folder has no config.json")
+        _check_weights(name, [path.name for path in Path(name).iterdir()])
         return Base(name, f"{Path(name).resolve().name}-{_digest_folder(Path(name))}")
     hub_id = ALIASES.get(name, name)
     if hub_id.count("/") != 1 or hub_id.startswith((".", "/")):
         raise _unknown(name, "no such folder, alias or hub id")
     commit = _commit(hub_id)
+    _check_weights(name, _hub_files(hub_id, commit))
     return Base(hub_id, f"{hub_id}@{commit}", commit)
 
 
@@ -80,10 +83,9 @@ def load(base: Base, *, dtype: str = "float32") -> LoadedBase:
     else:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(base.path, revision=base.revision)
-        model = AutoModelForCausalLM.from_pretrained(
-            base.path, revision=base.revision, dtype=getattr(torch, dtype), use_safetensors=True
-        )
+        of = {"revision": base.revision, "trust_remote_code": False}
+        tokenizer = AutoTokenizer.from_pretrained(base.path, **of)
+        model = AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, dtype), use_safetensors=True, **of)
         loaded = LoadedBase(model, tokenizer)
     loaded.model.requires_grad_(False).eval()
     return loaded
@@ -106,7 +108,10 @@ def parameter_count(base: Base) -> int | None:
 
 
 def linear_layers(base: Base) -> set[str] | None:
-    """Last names of the linear layers of a base whose configuration is on this machine; None elsewhere."""
+    """Last names of the linear layers of a base whose configuration is on this machine; None elsewhere.
+
+    Raises InputError for a configuration that transformers cannot read, or only with the code that lies beside it.
+    """
     import torch
 
     if base.path == RANDOM_TINY:
@@ -114,8 +119,12 @@ def linear_layers(base: Base) -> set[str] | None:
     elif Path(base.path).is_dir():
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base.path))
+        try:
+            config = AutoConfig.from_pretrained(base.path, trust_remote_code=False)
+            with torch.device("meta"):
+                model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        except Exception as error:  # whatever a foreign file makes of transformers: it is no base of ours
+            raise _unknown(base.path, f"{type(error).__name__}: {error}") from None
     else:
         return None
     return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
@@ -124,6 +133,30 @@ def linear_layers(base: Base) -> set[str] | None:
 def _unknown(name: str, why: str) -> InputError:
     allowed = f"{', '.join(ALIASES)}, {RANDOM_TINY}, a hub id (owner/name), a folder or a .gguf file ({why})"
     return InputError(where="search space", field="base", value=name, allowed=allowed)
+
+
+def _check_weights(name: str, files: Sequence[str]) -> None:
+    """Raise InputError unless weights lie there as safetensors; others are pickles, which run code when they are read.
+
+    files: names in the folder or on the hub; none where nobody knows them.
+    """
+    if files and not any(file.endswith(".safetensors") for file in files):
+        others = [file for file in files if file.endswith((".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack"))]
+        found = f"it has {', '.join(sorted(others)[:3])}" if others else "it has no weights"
+        raise _unknown(name, f"weights as *.safetensors; {found}")
+
+
+def _hub_files(hub_id: str, commit: str) -> list[str]:
+    """Names of a hub model's files; [] where neither cache nor hub knows: `load` then refuses all but safetensors."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    for file in ("model.safetensors", "model.safetensors.index.json"):
+        if isinstance(try_to_load_from_cache(hub_id, file, revision=commit), str):
+            return ["model.safetensors"]
+    try:
+        return list(HfApi().list_repo_files(hub_id, revision=commit))
+    except Exception:
+        return []
 
 
 def _converted(gguf: Path) -> Base:
@@ -146,10 +179,14 @@ def _convert(gguf: Path, target: Path) -> None:
     temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=file, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+            folder,
+            gguf_file=file,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.float32,
+            trust_remote_code=False,
         )
         model.save_pretrained(temporary)
-        AutoTokenizer.from_pretrained(folder, gguf_file=file).save_pretrained(temporary)
+        AutoTokenizer.from_pretrained(folder, gguf_file=file, trust_remote_code=False).save_pretrained(temporary)
         try:
             temporary.rename(target)
         except OSError:

@@ -70,8 +70,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
     """(``file:LINE``, text) of each line; only a newline ends one. Raises InputError if missing or not UTF-8."""
     try:
         data = path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # ValueError: no path at all, as one with a NUL
+        reason = getattr(error, "strerror", None) or str(error)
         raise InputError(where=str(path), field="file", value=reason, allowed="a file that can be read") from None
     try:
         text = data.decode("utf-8")

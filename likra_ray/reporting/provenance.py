@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
-import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
 
 import likra_ray
+from likra_ray.errors import without_secret
+
+__all__ = ["provenance", "without_secret"]
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "ray", "mlflow", "optuna")
 """Packages a result depends on; their versions are read without importing them."""
@@ -54,14 +56,3 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def without_secret(uri: str) -> str:
-    """The address without what may be secret: user, password and query. Paths of local files stay as they are.
-
-    Everything up to the last @ goes, so that a password with a slash or another @ goes too.
-    """
-    scheme, separator, rest = uri.partition("://")
-    if not separator or scheme.split("+")[0] in ("sqlite", "file"):
-        return uri
-    return f"{scheme}://{re.split(r'[?#]', rest.rpartition('@')[2], maxsplit=1)[0]}"

@@ -144,3 +144,47 @@ def test_two_processes_may_convert_at_once(tmp_path: Path, monkeypatch: pytest.M
     assert failures == []
     assert [path.name for path in target.parent.iterdir()] == ["model-1"]
     assert (target / "file").read_text() == "whole"
+
+
+def test_weights_that_are_pickles_are_refused_unread(folder: Path) -> None:
+    """What would run on loading does not: the folder is judged by its names."""
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    with pytest.raises(InputError, match=r"weights as \*\.safetensors; it has pytorch_model.bin"):
+        base.resolve(str(folder))
+    (folder / "pytorch_model.bin").unlink()
+    with pytest.raises(InputError, match="it has no weights"):
+        base.resolve(str(folder))
+
+
+@pytest.mark.parametrize("files", [["pytorch_model.bin", "config.json"], ["tf_model.h5"], ["README.md"]], ids=str)
+def test_a_hub_model_of_pickles_is_refused(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_commit", lambda _: "abc")
+    monkeypatch.setattr(base, "_hub_files", lambda *_: files)
+    with pytest.raises(InputError, match=r"weights as \*\.safetensors"):
+        base.resolve("somebody/model")
+    monkeypatch.setattr(base, "_hub_files", lambda *_: [*files, "model-00001-of-00002.safetensors"])
+    assert base.resolve("somebody/model").revision == "abc"
+
+
+def test_code_that_lies_beside_the_weights_is_not_run(folder: Path, tmp_path: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config |= {
+        "model_type": "foreign",
+        "auto_map": {"AutoConfig": "code.Foreign", "AutoModelForCausalLM": "code.Model"},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "code.py").write_text(f"open({str(tmp_path / 'pwned')!r}, 'w')\nclass Foreign: ...\nclass Model: ...\n")
+    found = base.resolve(str(folder))
+    with pytest.raises(InputError, match="foreign|code"):
+        base.linear_layers(found)
+    with pytest.raises(ValueError):  # noqa: PT011  # transformers' own, of a worker
+        base.load(found)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_configuration_that_is_none_is_one_line(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": 3')
+    with pytest.raises(InputError) as caught:
+        base.linear_layers(base.resolve(str(folder)))
+    assert "\n" not in str(caught.value)

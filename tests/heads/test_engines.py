@@ -16,7 +16,18 @@ from typing import Any
 
 import pytest
 import torch
-from small import ENGINES_AGREE, TABLES_AGREE, baseline, evaluation, fresh, ignore, order, producer
+from small import (
+    ENGINES_AGREE,
+    MANNER,
+    TABLES_AGREE,
+    baseline,
+    evaluation,
+    fresh,
+    ignore,
+    lopsided,
+    order,
+    producer,
+)
 from worker_script import PAIRED, STAGES, tables
 
 from likra_ray.heads import adapters
@@ -210,3 +221,61 @@ def test_every_rank_begins_alike(folders: dict[int, Path], world: int) -> None:
     expected = adapters.fingerprint(adapters.read(model, "negative"))
     assert [rank["fresh"] for rank in ranks(folders[world])] == [expected] * world
     assert all(rank["trained"] == {} for rank in ranks(folders[world])), "what a store has is not made again"
+
+
+PLAIN_PEFT = """
+import sys, torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+base, head, prompts, out = sys.argv[1:]
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), head).eval()
+with torch.no_grad():
+    torch.save([model(torch.tensor([ids])).logits[0] for ids in eval(prompts)], out)
+assert not any(name.startswith("likra_ray") for name in sys.modules)
+"""
+"""What somebody does with a head who has peft and transformers alone: base, head and prompts in, logits out."""
+
+PEFT_AGREES = 1e-5
+"""Largest difference of a logit between plain peft and ours, the adapter being the same file (measured: LOGITS)."""
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_zero_3_saved_from_two_processes_is_a_head_for_plain_peft(
+    folders: dict[int, Path], role: Role, tmp_path: Path
+) -> None:
+    """Partitioned over both while it trained, gathered when stored: whole, moved, and the same function elsewhere."""
+    held, key = store(folders[2] / "zero3"), f"{role}-small"
+    base = fresh()
+    base.model.save_pretrained(tmp_path / "base")
+    ids = [base.tokenizer(f"{question.prompt} {question.correct.text}")["input_ids"] for question in lopsided()]
+    head = held.storage.path(f"heads/{key}/volumes/32")
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(
+        [sys.executable, "-I", "-c", PLAIN_PEFT, str(tmp_path / "base"), head, repr(ids), str(tmp_path / "logits.pt")],
+        check=True, timeout=SECONDS, cwd=tmp_path, env=plain,
+    )  # fmt: skip
+    theirs = torch.load(tmp_path / "logits.pt", weights_only=True)
+
+    model = adapters.attach(base.model, rank=4, alpha=8, targets=MANNER.targets, seed=0, roles=(role,))
+    with torch.no_grad():
+        before = [model(torch.tensor([one])).logits[0] for one in ids]
+        adapters.write(model, role, held.load(key, 32))
+        ours = [model(torch.tensor([one])).logits[0] for one in ids]
+    differ = max(float((one - other).abs().max()) for one, other in zip(ours, theirs, strict=True))
+    moved = max(float((one - other).abs().max()) for one, other in zip(ours, before, strict=True))
+    print(f"{role}: logits differ by {differ:.1e}, the head moved them by {moved:.1e}")
+    assert differ < PEFT_AGREES < 1e-3 * moved
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_zero_3_over_two_processes_makes_the_head_of_zero_0(folders: dict[int, Path], role: Role) -> None:
+    third, none = store(folders[2] / "zero3"), store(folders[2] / "zero0")
+    key = f"{role}-small"
+    for volume in (16, 32):
+        assert_same_head(third, none, key, volume)
+        found, expected = (one.table(key, "evaluation-small", volume) for one in (third, none))
+        assert_same_table(found, expected)
+        assert found is not None and expected is not None
+        one, other = third.load(key, volume), none.load(key, volume)
+        adapter = max(float((one[name] - other[name]).abs().max()) for name in one)
+        print(f"{role} {volume}: adapters {adapter:.1e}, tables {abs(found.logprob - expected.logprob).max():.1e} nat")

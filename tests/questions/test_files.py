@@ -125,3 +125,10 @@ def test_windows_line_ends_and_a_last_line_without_end_are_read(tmp_path: Path) 
     path = tmp_path / "mine.jsonl"
     path.write_bytes(text(GOOD, row()).replace("\n", "\r\n").encode().removesuffix(b"\r\n"))
     assert [question.id for question in read_jsonl(path)] == ["q0", "q1"]
+
+
+@pytest.mark.parametrize("name", ["a\0b.jsonl", "\ud800.jsonl"], ids=["NUL", "lone surrogate"])
+def test_a_path_that_can_be_none_is_one_line(name: str) -> None:
+    """Found by generated cases (tests/test_fuzz.py): a ValueError of the operating system's interface."""
+    with pytest.raises(InputError, match="a file that can be read"):
+        read_jsonl(name)
