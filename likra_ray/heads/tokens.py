@@ -44,10 +44,10 @@ def encode_texts(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[Encod
     for (prompt, answer), whole in zip(pairs, wholes, strict=True):
         start = len(os.path.commonprefix([ids_of_prompt[prompt], whole]))
         if start == len(whole):
-            raise ValueError(f"answer {answer!r} leaves no token of its own after {prompt[-60:]!r}")
+            raise ValueError(f"answer {answer.lstrip()!r} leaves no token of its own after {prompt[-60:]!r}")
         tokens = (*leading, *whole)
         if len(leading) + start == 0:
-            raise ValueError(f"answer {answer!r} starts at the first token: nothing predicts it")
+            raise ValueError(f"answer {answer.lstrip()!r} starts at the first token: nothing predicts it")
         encoded.append(Encoded(tokens, len(leading) + start))
     return encoded
 
