@@ -50,11 +50,14 @@ ORDER = (
     "likra_model",
     "export",
     "lm_eval",
+    "locate",
     "refine",
     "trial",
     "dry_run",
     "driver",
     "sweep",
+    "doctor",
+    "cli",
 )
 """Lowest first; data goes up this list and never back down."""
 
