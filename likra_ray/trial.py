@@ -152,7 +152,8 @@ def _fit(
             name=f"train-{key}",
             storage_path=scratch(storage, sweep),
             callbacks=list(callbacks),
-            failure_config=FailureConfig(controller_failure_limit=0),  # else it would wait for room for ever
+            # Otherwise it would wait for room for ever.
+            failure_config=FailureConfig(controller_failure_limit=0),  # type: ignore[call-arg]  # of Train V2's
             logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]  # of Train V2's RunConfig
         ),
     )

@@ -145,7 +145,14 @@ def _visible(owner: Sequence[tuple[int, int]], prefix: int) -> torch.Tensor:
 
 
 def token_logprobs(model: Any, row: Row, *, device: torch.device, cache: Any = None) -> torch.Tensor:
-    """(A,) fp32, nats: log p of every scored token of the row, differentiable.
+    """(A,) fp32, nats: log p of every scored token of the row, differentiable; model, cache: as `token_logits`."""
+    logits = token_logits(model, row, device=device, cache=cache)
+    source, target = row.source.to(device), row.target.to(device)
+    return logits[source, target] - torch.logsumexp(logits, dim=-1)[source]
+
+
+def token_logits(model: Any, row: Row, *, device: torch.device, cache: Any = None) -> torch.Tensor:
+    """(K, vocabulary) fp32: logits at every place of the row that predicts a scored token, differentiable.
 
     model: called as a transformers causal LM (bare, under PEFT or in an engine); cache: keys and values of the
     prefix, extended in place by the call (the caller crops it).
@@ -158,9 +165,8 @@ def token_logprobs(model: Any, row: Row, *, device: torch.device, cache: Any = N
         past_key_values=cache,
         use_cache=cache is not None,
     )
-    logits = output.logits[0].float()
-    source, target = row.source.to(device), row.target.to(device)
-    return logits[source, target] - torch.logsumexp(logits, dim=-1)[source]
+    logits: torch.Tensor = output.logits[0].float()
+    return logits
 
 
 def _mask(model: Any, row: Row, device: torch.device) -> Any:

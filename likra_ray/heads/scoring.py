@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 
 from likra_ray.heads.packing import ROW_TOKENS, Tree, grow, in_rows, pack, shared, token_logprobs
-from likra_ray.heads.tokens import ANSWER_SEPARATOR, SHOT_SEPARATOR, encode
+from likra_ray.heads.tokens import ANSWER_SEPARATOR, SHOT_SEPARATOR, Encoded, encode
 from likra_ray.records import KINDS, Question, ScoreTable
 
 
@@ -47,11 +47,18 @@ def plant(tokenizer: Any, questions: Sequence[Question], shots: Sequence[Questio
     for question in questions:
         by_question.append(encoded[start : start + len(question.options)])
         start += len(question.options)
+    return plant_encoded(by_question)
+
+
+def plant_encoded(by_question: Sequence[Sequence[Encoded]]) -> Forest:
+    """The texts of each prompt, tokenised, as a forest. Raises ValueError without any."""
+    if not by_question:
+        raise ValueError("nothing to score")
     ends = [shared(options) for options in by_question]
     common = os.path.commonprefix([options[0].tokens[:end] for options, end in zip(by_question, ends, strict=True)])
     prefix = tuple(common[: min(min(ends) - 1, len(common))])
     trees = tuple(grow(options, cut=len(prefix)) for options in by_question)
-    counts = [len(option.tokens) - option.answer_start for option in encoded]
+    counts = [len(option.tokens) - option.answer_start for options in by_question for option in options]
     return Forest(prefix, trees, np.array(counts, dtype=np.int32))
 
 
@@ -78,10 +85,10 @@ def score_forest(
     """`score` of an evaluation tokenised before, so that many heads share the tokenising."""
     device = next(iter(model.parameters())).device
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    rows = _rows([tree.size for tree in forest.trees], row_tokens)
+    rows = longest_first([tree.size for tree in forest.trees], row_tokens)
     first_option = np.cumsum([0, *(len(tree.branches) for tree in forest.trees)])
     sums = torch.zeros(int(first_option[-1]), dtype=torch.float64, device=device)
-    cache = _prefix_cache(model, forest.prefix, device)
+    cache = prefix_cache(model, forest.prefix, device)
     for turn in range(0, len(rows), world):
         mine = turn + rank
         # Under ZeRO-3 ranks step together: one without a row of its own does the first again and drops the result.
@@ -99,13 +106,13 @@ def score_forest(
     return _table(questions, forest.tokens, sums.cpu().numpy())
 
 
-def _rows(sizes: Sequence[int], row_tokens: int) -> list[list[int]]:
-    """Questions of each row, longest first."""
+def longest_first(sizes: Sequence[int], row_tokens: int = ROW_TOKENS) -> list[list[int]]:
+    """Indices of the trees of each row, longest trees first."""
     order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
     return [[order[i] for i in row] for row in in_rows([sizes[i] for i in order], row_tokens=row_tokens)]
 
 
-def _prefix_cache(model: Any, prefix: tuple[int, ...], device: torch.device) -> Any:
+def prefix_cache(model: Any, prefix: tuple[int, ...], device: torch.device) -> Any:
     """Keys and values of the prefix; None where there is no prefix."""
     if not prefix:
         return None

@@ -70,6 +70,10 @@ class HeadStore:
 
     def load(self, key: str, volume: int) -> dict[str, torch.Tensor]:
         """The adapter at a volume. Raises DamagedHead where a file is missing or not what was written."""
+        return dict(safetensors.torch.load(self.files(key, volume)[ADAPTER]))
+
+    def files(self, key: str, volume: int) -> dict[str, bytes]:
+        """The files of a volume as PEFT reads them, by name. Raises DamagedHead as `load`."""
         folder = f"heads/{key}/volumes/{volume}"
         try:
             checksums = json.loads(self.storage.read(f"{folder}/manifest.json"))
@@ -84,7 +88,7 @@ class HeadStore:
         if ADAPTER not in files:
             self._note(f"{folder}/manifest.json")
             raise DamagedHead(f"{folder}: no {ADAPTER} in its manifest")
-        return dict(safetensors.torch.load(files[ADAPTER]))
+        return files
 
     def save_optimizer(self, key: str, volume: int, state: Mapping[str, torch.Tensor]) -> None:
         """Keep Adam's state at a volume, in place of an earlier one of that volume."""

@@ -29,20 +29,25 @@ class Encoded(NamedTuple):
 
 def encode(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
     """(prompt, answer) texts to ids. Raises ValueError for an answer that leaves no token of its own."""
+    return encode_texts(tokenizer, [(prompt, ANSWER_SEPARATOR + answer) for prompt, answer in pairs])
+
+
+def encode_texts(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
+    """The same of (prompt, continuation) texts, where the continuation brings its own space or none."""
     if not pairs:
         return []
     leading = leading_tokens(tokenizer)
     prompts = list(dict.fromkeys(prompt for prompt, _ in pairs))
     ids_of_prompt = dict(zip(prompts, _ids(tokenizer, prompts), strict=True))
-    wholes = _ids(tokenizer, [prompt + ANSWER_SEPARATOR + answer for prompt, answer in pairs])
+    wholes = _ids(tokenizer, [prompt + answer for prompt, answer in pairs])
     encoded = []
     for (prompt, answer), whole in zip(pairs, wholes, strict=True):
         start = len(os.path.commonprefix([ids_of_prompt[prompt], whole]))
         if start == len(whole):
-            raise ValueError(f"answer {answer!r} leaves no token of its own after {prompt[-60:]!r}")
+            raise ValueError(f"answer {answer.lstrip()!r} leaves no token of its own after {prompt[-60:]!r}")
         tokens = (*leading, *whole)
         if len(leading) + start == 0:
-            raise ValueError(f"answer {answer!r} starts at the first token: nothing predicts it")
+            raise ValueError(f"answer {answer.lstrip()!r} starts at the first token: nothing predicts it")
         encoded.append(Encoded(tokens, len(leading) + start))
     return encoded
 

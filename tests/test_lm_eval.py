@@ -1,0 +1,115 @@
+"""lm-evaluation-harness asks a trial's arms the sweep's own questions and finds the platform's accuracies."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from finished import finished_trial
+
+from likra_ray import export, results
+from likra_ray.analysis.arms import arm_scores, credit, normalised
+from likra_ray.heads.scoring import solved
+from likra_ray.ledger import Ledger
+from likra_ray.records import Metric
+
+pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install -e '.[bench]'")
+
+TASK = """
+task: own_questions
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{prompt}}}}"
+doc_to_choice: "{{{{texts}}}}"
+doc_to_target: "{{{{correct}}}}"
+metric_list: [{{metric: acc}}, {{metric: acc_norm}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ledger, Path]:
+    """A finished trial, and a folder with its evaluation as a task of lm-eval."""
+    folder = tmp_path_factory.mktemp("lm_eval")
+    book = finished_trial(folder / "out")
+    before = solved(book.material.shots)
+    rows = [
+        {"prompt": before + one.prompt, "texts": [option.text for option in one.options],
+         "correct": [option.kind for option in one.options].index("correct")}
+        for one in book.material.evaluate
+    ]  # fmt: skip
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "own_questions.yaml").write_text(TASK.format(data=folder / "data.jsonl"))
+    return book, folder
+
+
+def platform(book: Ledger, arm: str, metric: Metric) -> float:
+    found = results.tables(book.storage, book.done[0])
+    tables = {"base": found.base, "positive": found.positive[16], "negative": found.negative[16]}
+    return float(np.mean(credit(normalised(arm_scores(arm, tables), found.base, metric), found.base)))
+
+
+def harness(**model_args: Any) -> dict[str, Any]:
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    import likra_ray.lm_eval  # noqa: F401  # registers the model
+
+    folder = model_args.pop("tasks_in")
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    found = lm_eval.simple_evaluate(
+        model="likra", model_args=model_args, tasks=["own_questions"], task_manager=manager, bootstrap_iters=0
+    )
+    return dict(found["results"]["own_questions"])
+
+
+@pytest.mark.parametrize("arm", ["base", "sft", "likra", "base_likra"])
+def test_accuracies_equal_the_platforms(finished: tuple[Ledger, Path], arm: str) -> None:
+    book, folder = finished
+    theirs = harness(sweep="smoke", arm=arm, output=book.storage.root, tasks_in=folder)
+    assert theirs["acc,none"] == pytest.approx(platform(book, arm, "acc"))
+    assert theirs["acc_norm,none"] == pytest.approx(platform(book, arm, "acc_norm"))
+
+
+def test_exported_heads_and_every_kind_of_request(finished: tuple[Ledger, Path]) -> None:
+    from lm_eval.api.instance import Instance
+
+    from likra_ray.lm_eval import LikraLM
+
+    book, folder = finished
+    export.export(book, "best", folder / "heads")
+    model = LikraLM.create_from_arg_string(f"folder={folder / 'heads'},arm=sft")
+    [(whole, _)] = model.loglikelihood([Instance("loglikelihood", {}, ("", "Q: so?"), 0)])
+    assert model.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, ("Q: so?",), 0)]) == [whole]
+    # A space at the end of a context is the continuation's.
+    pair, moved = (Instance("loglikelihood", {}, args, 0) for args in (("Q:", " so?"), ("Q: ", "so?")))
+    assert model.loglikelihood([pair]) == model.loglikelihood([moved])
+    [text] = model.generate_until([Instance("generate_until", {}, ("Q:", {"until": ["\n"], "max_gen_toks": 5}), 0)])
+    assert text == model.likra.write("Q:", tokens=5, arm="sft").split("\n")[0]
+
+
+def test_the_command_is_lm_evals(finished: tuple[Ledger, Path]) -> None:
+    book, folder = finished
+    given = [
+        "run", "--model", "likra", "--model_args", f"sweep=smoke,arm=likra,output={book.storage.root}",
+        "--tasks", "own_questions", "--include_path", str(folder),
+    ]  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-m", "likra_ray.lm_eval", *given], capture_output=True, text=True, check=False, cwd=folder,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    row = next(line for line in ended.stdout.splitlines() if "own_questions" in line)
+    assert f"{platform(book, 'likra', 'acc'):.4f}".rstrip("0") in row
+    wrong = subprocess.run(
+        [sys.executable, "-m", "likra_ray.lm_eval", *given[:4], "sweep=absent", *given[5:]],
+        capture_output=True, text=True, check=False, cwd=folder,
+    )  # fmt: skip
+    assert wrong.returncode != 0 and "sweep: got 'absent'" in wrong.stderr
