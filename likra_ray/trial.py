@@ -154,7 +154,7 @@ def _fit(
             callbacks=list(callbacks),
             # Otherwise it would wait for room for ever.
             failure_config=FailureConfig(controller_failure_limit=0),  # type: ignore[call-arg]  # of Train V2's
-            logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]  # of Train V2's RunConfig
+            logging_config=LoggingConfig(log_level="ERROR"),
         ),
     )
     result = trainer.fit()
