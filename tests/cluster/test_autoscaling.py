@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from own_ray import cluster, free_port, run, sets
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def autoscaling(port: int) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def test_a_sweep_runs_on_machines_that_are_started_for_it(growing: Any, tmp_path
 
     varied = ["search={near_miss_share: {choices: [0.0, 1.0]}}", "budget={trials: 2, refinements: 0, minutes: 8}"]
     sweep = run("sweep", output, growing.address, *sets(*varied, "trial.volumes=[0, 8]"))
-    out, said = sweep.communicate(timeout=500)
+    out, said = sweep.communicate(timeout=800)
     assert sweep.returncode == 0, said[-3000:]
     assert len(json.loads((output / "smoke/sweep.json").read_text())["trials"]) == 2
     started = [machine for machine in machines(growing) if machine["Resources"].get("CPU") == 1]

@@ -12,11 +12,12 @@ import pytest
 import torch
 from own_ray import cluster, run, sets, wait_for
 
+from likra_ray.cluster import not_placed
 from likra_ray.heads.store import HeadStore
 from likra_ray.records import TrialResult
 from likra_ray.storage import Storage
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 NO_ROOM = {"num_cpus": 0}
 """The head: the driver's machine, no worker's."""
@@ -45,7 +46,7 @@ def of_workers(found: Any) -> list[str]:
 def kill_one_in_the_middle(found: Any, sweep: subprocess.Popen[str], output: Path) -> list[str]:
     """SIGKILL to the raylet of one of two workers, which ends with it, after the head's first volume; both machines."""
     volumes = "heads/positive-*/volumes"
-    wait_for(lambda: list(output.glob(f"{volumes}/{FIRST}/manifest.json")), sweep, seconds=300)
+    wait_for(lambda: list(output.glob(f"{volumes}/{FIRST}/manifest.json")), sweep, seconds=500)
     killed, other = of_workers(found)
     [node] = [node for node in found.worker_nodes if node.node_id == killed]
     [raylet] = node.all_processes["raylet"]
@@ -84,10 +85,19 @@ def test_a_machine_dies_in_the_middle_of_a_head_which_ends_as_if_none_had(tmp_pa
         assert one.keys() == same.keys() and all(torch.equal(one[name], same[name]) for name in one), role
 
 
+def test_room_that_is_waited_for_is_told_from_work_that_failed() -> None:
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+    from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+
+    assert not_placed(ControllerError(WorkerGroupStartupTimeoutError(2)))
+    assert not not_placed(ControllerError(ValueError("no such thing")))
+    assert not not_placed(WorkerGroupError("rank 0", {0: RuntimeError("died")}))
+
+
 @pytest.mark.long
 def test_a_trial_that_fits_no_longer_fails_and_says_so(tmp_path: Path) -> None:
     """Ray may not know yet that a machine is dead when the workers are started again; they do not wait for ever."""
-    with cluster(NO_ROOM, machines=2, RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="5") as found:
+    with cluster(NO_ROOM, machines=2, RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="20") as found:
         sweep = run("sweep", tmp_path / "out", found.address, *TWO_WORKERS)
         kill_one_in_the_middle(found, sweep, tmp_path / "out")
         _, said = sweep.communicate(timeout=400)
