@@ -29,7 +29,7 @@ class InputError(ValueError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Its arguments have names, which pickle would forget on the way out of a worker."""
-        named = {"where": self.where, "field": self.field, "value": self.value, "allowed": self.allowed}
+        named: dict[str, Any] = {"where": self.where, "field": self.field, "value": self.value, "allowed": self.allowed}
         return functools.partial(type(self), **named), ()
 
 
