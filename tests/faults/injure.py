@@ -13,7 +13,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 SMOKE = str(ROOT / "search_spaces/smoke.yaml")
-PATIENCE = 300
+PATIENCE = 600
 """Seconds a test waits for its moment; a process that starts takes up to a minute where the machine is busy."""
 
 
@@ -26,7 +26,7 @@ def command(module: str, folder: Path, *arguments: str) -> list[str]:
 def run(module: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     folder.mkdir(exist_ok=True)
     given = command(module, folder, *arguments)
-    return subprocess.run(given, cwd=folder, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
+    return subprocess.run(given, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def start(module: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -15,7 +15,7 @@ from injure import manifests, run, sets, start, wait_for
 from likra_ray.heads.store import HeadStore
 from likra_ray.storage import Storage
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(1800)]
 
 GIVEN = sets(
     "search={seed: {choices: [0, 1]}}", "sampler=grid", "budget={trials: 2, refinements: 0, minutes: 60}",

@@ -12,7 +12,7 @@ from injure import contents, manifests, run, sets, start, wait_for, workers
 
 from likra_ray.records import TrialResult
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(1500)]
 
 FIRST, LAST = 64, 512
 LONG = sets("search={}", f"trial.volumes=[0, {FIRST}, {LAST}]", "questions.train.limit=560")
