@@ -44,8 +44,8 @@ STUDY = cost.Load(
     trials=27, heads=36, examples=1024, example_tokens=32.0, tables=36 * 8 + 1, questions=1000, question_tokens=39.0,
     prefix_tokens=134.0,
 )  # fmt: skip
-"""Three rates, three shares of near-misses, three seeds: 27 negative heads, 9 positive ones that trials share, each at 8
-volumes to 1,024; 1,000 questions of ARC-Easy with 5 shots, tokens as SmolLM2's tokenizer counts them."""
+"""Three rates, three shares of near-misses, three seeds: 27 negative heads, 9 positive ones that trials share, each at
+8 volumes to 1,024; 1,000 questions of ARC-Easy with 5 shots, tokens as SmolLM2's tokenizer counts them."""
 
 RATE = {"fp32": 193e9, "bf16": 426e9}
 """Matrix products on the machine of benchmarks/RESULTS.md, operations per second."""

@@ -3,6 +3,9 @@
     python -m benchmarks.driver_scale 10 100 1000                through Tune, Optuna, the ledger and MLflow on SQLite
     python -m benchmarks.driver_scale 1000 10000 --without-tune  the same driver, asked and told in a loop
     python -m benchmarks.driver_scale 5 --without-tune           a look, seconds
+    python -m benchmarks.driver_scale 40 --filled 10000 --without-tune --no-end
+                                                                 what trials cost once so many have been: half way, as
+                                                                 many are copied into all three stores
 
 Real: the space, Optuna's study on SQLite, the sweep's own search, driver, ledger, MLflow with artifacts, the report.
 Made up: a trial writes random score tables and a result.json of the right shape at once. Costs are processor seconds of
@@ -17,6 +20,7 @@ import dataclasses
 import functools
 import os
 import resource
+import sqlite3
 import tempfile
 import time
 from collections import Counter
@@ -189,9 +193,58 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
     tune.report({metric: objective_value(result, metric) for metric in spec.objective})
 
 
-def loop(driver: Driver, concurrent: int, seconds: float, search: Any) -> None:
-    """In place of Tune: one trial after the other."""
-    for number in range(driver.book.remaining):
+def fill(driver: Driver, folder: Path, trials: int) -> None:
+    """Copy a trial so often, with new keys and points, into MLflow, the study (twice each) and sweep.json."""
+    rng = np.random.default_rng(0)
+    keys = [f"copy{number:012x}" for number in range(trials)]
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+        [run] = database.execute("SELECT run_uuid FROM tags WHERE key = 'likra_ray.trial' LIMIT 1").fetchone()
+        for table in ("runs", "tags", "params", "metrics", "latest_metrics"):
+            columns, rows = _of(database, table, "run_uuid", run)
+            at = columns.index("run_uuid")
+            for row in rows:
+                keyed = table == "tags" and "likra_ray.trial" in row
+                copies = [[*row[:at], key.rjust(32, "0"), *row[at + 1 :]] for key in keys]
+                if keyed:
+                    value = columns.index("value")
+                    copies = [[*c[:value], key, *c[value + 1 :]] for c, key in zip(copies, keys, strict=True)]
+                _insert(database, table, copies)
+    with contextlib.closing(sqlite3.connect(folder / "scale/optuna.db")) as database, database:
+        [trial] = database.execute("SELECT trial_id FROM trials WHERE state = 'COMPLETE' LIMIT 1").fetchone()
+        [last, number] = database.execute("SELECT MAX(trial_id), MAX(number) FROM trials").fetchone()
+        for table in ("trials", "trial_params", "trial_values"):
+            columns, rows = _of(database, table, "trial_id", trial)
+            for row in rows:
+                named = [dict(zip(columns, row, strict=True)) for _ in range(2 * trials)]
+                for count, one in enumerate(named, start=1):
+                    one |= {columns[0]: None, "trial_id": last + count}
+                    if table == "trials":
+                        one["number"] = number + count
+                    elif one.get("param_name") == "learning_rate":
+                        one["param_value"] = float(np.exp(rng.uniform(np.log(1e-4), np.log(2e-3))))
+                    elif one.get("objective") == 0:
+                        one["value"] = float(rng.uniform(0.2, 0.4))
+                _insert(database, table, [list(one.values()) for one in named])
+    driver.book.trials.extend(keys)
+
+
+def _of(
+    database: sqlite3.Connection, table: str, column: str, value: object
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    found = database.execute(f"SELECT * FROM {table} WHERE {column} = ?", (value,))
+    return [one[0] for one in found.description], found.fetchall()
+
+
+def _insert(database: sqlite3.Connection, table: str, rows: list[list[Any]]) -> None:
+    database.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+
+
+def loop(filled: int, driver: Driver, concurrent: int, seconds: float, search: Any) -> None:
+    """In place of Tune: one trial after the other. filled: trials that are copied in half way."""
+    trials = driver.book.remaining
+    for number in range(trials):
+        if filled and number == trials // 2:
+            fill(driver, Path(driver.book.storage.root), filled)
         params = search.suggest(str(number))
         point = study.point(params)
         driver.started(point)
@@ -215,8 +268,8 @@ class Measured:
     """MB by what lies there."""
 
 
-def measure(trials: int, folder: Path, *, with_tune: bool, whole: bool = True) -> Measured:
-    """Run it. whole: with findings and report at the end; without, the sweep is over with its last trial."""
+def measure(trials: int, folder: Path, *, with_tune: bool, whole: bool = True, filled: int = 0) -> Measured:
+    """Run it. whole: with findings and report, else the sweep ends with its last trial; filled: as of `loop`."""
     spec, meter, at_last = space(trials), Meter(), [0.0]
 
     def last(*_: Any, **__: Any) -> None:
@@ -228,7 +281,7 @@ def measure(trials: int, folder: Path, *, with_tune: bool, whole: bool = True) -
         if with_tune:
             held.enter_context(patch(sweep, "attempt", attempt))
         else:
-            held.enter_context(patch(sweep, "_run", loop))
+            held.enter_context(patch(sweep, "_run", functools.partial(loop, filled)))
             held.enter_context(patch(sweep.console, "ray_session", lambda **_: contextlib.nullcontext()))
             for name, answer in (("places", 1), ("leases", None), ("release", None)):
                 held.enter_context(
@@ -312,12 +365,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trials", type=int, nargs="+", help="how many, one sweep each")
     parser.add_argument("--without-tune", action="store_true", help="a loop instead: no process per trial")
+    parser.add_argument("--filled", type=int, default=0, help="trials copied in half way; with --without-tune")
     parser.add_argument("--no-end", action="store_true", help="neither findings nor report")
     given = parser.parse_args()
     all_found = []
     for trials in given.trials:
         with tempfile.TemporaryDirectory() as folder:
-            all_found.append(measure(trials, Path(folder), with_tune=not given.without_tune, whole=not given.no_end))
+            all_found.append(
+                measure(
+                    trials, Path(folder), with_tune=not given.without_tune, whole=not given.no_end, filled=given.filled
+                )
+            )
         print("\n".join(page(all_found[-1:])), flush=True)
     if len(all_found) > 1:
         print("\n".join(page(all_found)))

@@ -54,6 +54,28 @@ def test_every_sampler_asks_each_point_once_until_none_is_left(sampler: str, tmp
     assert {point["near_miss_share"] for point in asked if point["negatives"] == 32} == {0.0, 0.5, 1.0}
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "grid"])
+def test_what_is_kept_from_call_to_call_changes_no_answer(sampler: str, tmp_path: Path) -> None:
+    """Finished trials are read once; asked and told anew each time, the study answers the same."""
+    spec = sweep(f"sampler={sampler}", "search.near_miss_share={low: 0.0, high: 1.0, step: 0.1}")
+    answers = []
+    for kept in (study.Measured(), None):
+        (folder := tmp_path / str(len(answers))).mkdir()
+        opened, _ = study.open_study(spec, url(folder))
+        asked: list[object] = []
+        for _ in range(14):
+            trial = study.ask_new(opened, spec, kept)
+            assert trial is not None
+            place = study.point(trial.params)
+            asked.append(place)
+            height = 0.2 + place["near_miss_share"] / 10
+            opened.tell(trial, [height, float(place["negatives"])])
+            by_volume = dict.fromkeys((0, 8, 16, 32), height)
+            asked.append(study.observe(opened, spec, result(place, by_volume), kept))
+        answers.append(asked)
+    assert answers[0] == answers[1]
+
+
 WORDS = (
     "search={negative_source.near_miss_from: {choices: [own, most_plausible]}, labels: {choices: [given, shuffled]}}",
     "start_from=[{negative_source.near_miss_from: most_plausible, labels: given}]",

@@ -6,6 +6,7 @@ Real servers, a real SQLite store, the sweep's own side of MLflow; only the tria
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -150,6 +151,34 @@ def test_a_server_that_is_killed_and_one_that_freezes(
     whole(uri, [*trials, later])
 
 
+@pytest.mark.ray
+def test_a_sweep_does_not_notice(server: Server, tmp_path: Path) -> None:
+    """The whole command: its server is killed when a trial has ended, and back before the sweep is over or after."""
+    uri = f"http://{server.address}"
+    command = [sys.executable, "-m", "likra_ray.sweep", str(SMOKE), "--output", str(tmp_path / "out")]
+    command += ["--tracking-uri", uri, "--set", "budget={trials: 2, refinements: 0}"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    record = tmp_path / "out/smoke/sweep.json"
+    try:
+        began = time.monotonic()
+        while not (record.exists() and json.loads(record.read_text())["trials"]):
+            assert process.poll() is None and time.monotonic() - began < 300, process.communicate()[1][-3000:]
+            time.sleep(0.1)
+        server.stop(signal.SIGKILL)
+        time.sleep(5.0)
+        server.start()
+        _, said = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said[-3000:]
+    kept = json.loads(record.read_text())
+    assert kept["status"] == "done" and len(kept["trials"]) == 2
+    [parent], children = shown(uri)
+    assert parent.info.run_id == kept["mlflow_run"] and parent.info.status == "FINISHED"
+    assert set(children) == set(kept["trials"])
+    assert {run.info.status for run in children.values()} == {"FINISHED"}
+
+
 WRITES = (
     "create_run",
     "log_batch",
@@ -228,29 +257,26 @@ def test_a_run_made_twice_is_shown_once(pattern: TrialResult, tmp_path: Path) ->
         assert mirror._client.get_run(twin.info.run_id).info.lifecycle_stage == "deleted"
 
 
-ROUNDS = 4
+ROUNDS, TRIALS = 3, 3
 
 TOGETHER = f"""
-import sys, time
+import dataclasses, sys, time
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import invented, test_outage
 folder, name = Path(sys.argv[1]), sys.argv[2]
-metrics = {{"likra/accuracy": {{0: 0.2, 16: 0.4}}}}
-pattern = test_outage.dataclasses.replace(invented.trial(), metrics=metrics)
 for number in range({ROUNDS}):
     (folder / f"{{name}}-{{number}}").touch()
     while not all((folder / f"{{other}}-{{number}}").exists() for other in ("first", "second")):
-        time.sleep(0.001)
+        time.sleep(0.01)
     uri = f"sqlite:///{{folder}}/{{number}}/mlflow.db"
-    shared = test_outage.Mirror(uri, "one experiment for both")
+    test_outage.Mirror(uri, "one experiment for both")
     runs = test_outage.sweep_runs(uri, name)
     runs.begin()
-    ended = [test_outage.dataclasses.replace(pattern, key=f"{{trial:016x}}") for trial in range(5)]
+    ended = [dataclasses.replace(invented.failed(), key=f"{{trial:016x}}") for trial in range({TRIALS})]
     for one in ended:
         test_outage.one_trial(runs, one)
     assert test_outage.end(runs, ended) is None, "not all was told"
-    test_outage.whole(uri, ended, name)
 """
 
 
@@ -268,3 +294,8 @@ def test_two_processes_open_a_new_database_at_once_and_write_side_by_side(tmp_pa
     finally:
         for process in processes:
             process.kill()
+    for number in range(ROUNDS):
+        for name in ("first", "second"):
+            [parent], children = shown(f"sqlite:///{tmp_path}/{number}/mlflow.db", name)
+            assert parent.info.status == "FINISHED" and len(children) == TRIALS
+            assert {run.info.status for run in children.values()} == {"FAILED"}
