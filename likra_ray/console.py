@@ -124,3 +124,13 @@ def ray_session(*, show_workers: bool) -> Iterator[None]:
     finally:
         if started:
             ray.shutdown()
+
+
+def keep_keys_to_ourselves() -> None:
+    """Stop Tune from handing the driver's AWS keys to its trials: Ray writes what it hands over into its logs, in clear
+    (runtime_env_agent.log). On this machine trials inherit the environment anyway; on a cluster every machine has
+    credentials of its own (docs/security.md)."""
+    from ray.tune.execution import class_cache
+
+    handed_over = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in handed_over if not name.startswith("AWS_")}

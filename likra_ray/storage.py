@@ -20,8 +20,9 @@ import fsspec
 
 from likra_ray.errors import InputError, without_secret
 
-ANSWERS = 30.0
-"""Seconds a remote store has for its first answer before it is called wrong input; S3 answers in under one."""
+ANSWERS = 60.0
+"""Seconds a remote store has for its first answer before it is called wrong input. S3 answers in under one; 30 were too
+few once, on two cores at a load of 45 (docs/LOG.md, 2026-11-24)."""
 
 S3: dict[str, Any] = {
     # One connection an object: s3fs would read a large one in ranges at once, which may be of two versions of it.
@@ -143,6 +144,12 @@ class Storage:
     def _answered(self, ask: Callable[[], Any], allowed: str) -> Any:
         """What `ask` returns. Raises InputError where it raises, or says nothing for too long."""
         _check_address(self.root)
+        try:
+            self._filesystem  # noqa: B018  # its package is loaded before the clock runs
+        except InputError:
+            raise
+        except ValueError as error:
+            raise self._refused(f"{allowed} ({error})") from None
         answers: list[Any] = []
 
         def asked() -> None:

@@ -103,6 +103,7 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
     """Let Tune run trials: those a search suggests, those of a list of points, or (None) the one there is."""
     from ray import tune
 
+    console.keep_keys_to_ourselves()
     sweep, book = driver.sweep, driver.book
     context = {"sweep": sweep.model_dump(mode="json"), "root": book.storage.root, "material": driver.material.name}
     listed = isinstance(what, list)
