@@ -87,7 +87,7 @@ def perform(
     seconds = {**done["seconds"], "all": time.monotonic() - began}
     trained: dict[str, int] = {role: int(done["trained"].get(head.key, 0)) for role, head in plan.heads.items()}
     result = results.done(trial, plan, tables, sampled=sampled, trained=trained, seconds=seconds, tokens=tokens)
-    repaired = list(dict.fromkeys([*store.damaged, *done["repaired"]]))
+    repaired = list(dict.fromkeys([*store.damaged, *noted_damaged(plan.key), *done["repaired"]]))
     result = replace(result, retried=done["retried"], repaired=repaired)
     results.write(storage, sweep, result)
     return result
@@ -180,6 +180,14 @@ def last_words(holder: str) -> str | None:
 
     said: str | None = ray.get(leases().last_words.remote(holder))
     return said
+
+
+def noted_damaged(holder: str) -> list[str]:
+    """Files that workers of the trial found damaged, those that died since too."""
+    import ray
+
+    noted: list[str] = ray.get(leases().damaged.remote(holder))
+    return noted
 
 
 def release(holder: str) -> None:

@@ -43,6 +43,7 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
 
 def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[], None]) -> dict[str, Any]:
     """beat: called at every pass through the model, and while others make what this trial needs."""
+    import ray
     import ray.train
 
     from likra_ray.heads import counts
@@ -72,6 +73,8 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
     producer.done.seconds["start"] = time.monotonic() - began
 
     def report(order: HeadOrder, step: Any) -> None:
+        if rank == 0 and producer.store.damaged:
+            ray.get_actor(LEASES).note_damaged.remote(config["key"], producer.store.damaged)
         if rank == 0 and step.examples in order.volumes:
             print(f"[rank 0] {order.role} head: {step.examples} of {order.volumes[-1]} examples, loss {step.loss:.4f}")
         ray.train.report({"role": order.role, "examples": step.examples, "of": order.volumes[-1], "loss": step.loss})

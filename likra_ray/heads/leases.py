@@ -13,6 +13,7 @@ class Leases:
     def __init__(self) -> None:
         self._holders: dict[str, str] = {}
         self._words: dict[str, str] = {}
+        self._damaged: dict[str, list[str]] = {}
 
     def acquire(self, key: str, holder: str) -> bool:
         """Whether the holder now has the lease; asking again for one's own is granted."""
@@ -30,6 +31,14 @@ class Leases:
     def say(self, holder: str, words: str) -> None:
         """The last words of a worker that ends itself; of several, the first to speak is heard."""
         self._words.setdefault(holder, words)
+
+    def note_damaged(self, holder: str, names: list[str]) -> None:
+        """Files a trial found damaged: kept here, since the worker that found them may die before the trial ends."""
+        self._damaged[holder] = list(dict.fromkeys([*self._damaged.get(holder, []), *names]))
+
+    def damaged(self, holder: str) -> list[str]:
+        """Files this trial found damaged, told once."""
+        return self._damaged.pop(holder, [])
 
     def last_words(self, holder: str) -> str | None:
         """What a worker of this trial said before it ended itself, told once; None where none did."""

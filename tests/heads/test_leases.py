@@ -34,6 +34,13 @@ def test_the_first_last_words_are_told_once() -> None:
     assert [leases.last_words("a"), leases.last_words("a")] == ["worker 1 hung", None]
 
 
+def test_what_a_dead_worker_found_damaged_is_told_once() -> None:
+    leases = Leases()
+    leases.note_damaged("a", ["x"])
+    leases.note_damaged("a", ["x", "y"])
+    assert (leases.damaged("b"), leases.damaged("a"), leases.damaged("a")) == ([], ["x", "y"], [])
+
+
 def test_a_trial_that_ended_holds_nothing() -> None:
     leases = Leases()
     for key, holder in (("x", "a"), ("y", "a"), ("z", "b")):
