@@ -101,14 +101,14 @@ def ray_session(*, show_workers: bool) -> Iterator[None]:
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     # A trial is seven light processes; by default Ray warns where more start at once than there are cores.
-    os.environ.setdefault("RAY_maximum_startup_concurrency", "8")
+    os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")
+    # Ray's own default is nice 15: beside other work a study then takes four times as long.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     # Workers' prints are shown once, as they are; warnings of libraries about one another are not the user's.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     warnings.filterwarnings("ignore")
-    # On a machine that is busy Ray's own half minute for its first process is not enough (seen at a load of 30).
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
     import ray
 
     started = not ray.is_initialized()
