@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from likra_ray import placement
-from likra_ray.errors import InputError
+from likra_ray.errors import InputError, scrubbed
 from likra_ray.spec import ResourcesSpec
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,8 @@ def _autoscaling() -> dict[str, Any]:
             path = _monitored()
             found = yaml.safe_load(path.read_text(encoding="utf-8")) if path else {}
     except Exception as error:
-        log.warning("only machines that are up are counted: the autoscaler's configuration cannot be read (%s)", error)
+        why = scrubbed(f"{type(error).__name__}: {error}")
+        log.warning("only machines that are up are counted: the autoscaler's configuration cannot be read (%s)", why)
         return {}
     return dict(found)
 

@@ -55,7 +55,8 @@ def exit_codes(after: str) -> Iterator[None]:
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
-            print(f"error: {error.filename}: {error.strerror}; what had finished is kept: {after}", file=sys.stderr)
+            place = error.filename or "the disk"
+            print(scrubbed(f"error: {place}: {error.strerror}; what had finished is kept: {after}"), file=sys.stderr)
             raise SystemExit(FAILED) from None
         # Not rich's: it breaks long lines, and with them what is to be scrubbed.
         print(scrubbed("".join(traceback.format_exception(error, limit=-12))), end="", file=sys.stderr)

@@ -18,7 +18,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from likra_ray import cluster, console
-from likra_ray.errors import InputError
+from likra_ray.errors import InputError, scrubbed, without_secret
 from likra_ray.spec import ResourcesSpec, SweepSpec
 from likra_ray.storage import Storage, absolute, cache_folder
 from likra_ray.sweep import TRACKING_URI
@@ -63,7 +63,7 @@ def _looked(name: str, look: Callable[[], Check], needed: bool) -> Check:
     except InputError as error:
         return Check(name, False, str(error), f"give {error.field}: {error.allowed}", needed)
     except Exception as error:
-        return Check(name, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", "", needed)
+        return Check(name, False, scrubbed(f"{type(error).__name__}: {' '.join(str(error).split())}")[:200], "", needed)
 
 
 def packages() -> Check:
@@ -127,12 +127,12 @@ def ray_places() -> Check:
 
 
 def mlflow_store(uri: str) -> Check:
-    """The store answers and takes an experiment; the default one, a file, is tried in a folder of its own."""
-    from likra_ray.reporting.provenance import without_secret
+    """The store answers and takes an experiment, likra_ray-doctor, which stays; the default one, a file, is tried in a
+    folder of its own."""
     from likra_ray.reporting.tracking import Mirror
 
     with tempfile.TemporaryDirectory() as folder:
-        Mirror(f"sqlite:///{folder}/mlflow.db" if uri.startswith("sqlite") else uri, "likra_ray-doctor")
+        Mirror(f"sqlite:///{folder}/mlflow.db" if uri == TRACKING_URI else uri, "likra_ray-doctor")
     return Check("", True, f"{without_secret(uri)} can be written")
 
 

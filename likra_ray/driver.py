@@ -57,7 +57,8 @@ class Driver:
                 self.book.end_trial(result)
             (studies.observe if heard else studies.tell)(self.study, self.sweep, result)
         queue += [dict(point) for point in unasked]
-        for point in queue:
+        waiting = studies.waiting(self.study)  # a driver died after it queued them
+        for point in (point for point in queue if point not in waiting):
             self.study.enqueue_trial(studies.params(self.sweep, point))
 
     def started(self, point: dict[str, Any]) -> None:

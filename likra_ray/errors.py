@@ -63,7 +63,7 @@ def without_secret(uri: str) -> str:
 
 
 _NAMED_SECRET = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIALS?|ACCESS_KEY|API_KEY)(_ID)?$")
-_IN_ADDRESS = re.compile(r"(\w[\w+.-]*://)[^\s/'\"@]*:[^\s'\"]*@")
+_IN_ADDRESS = re.compile(r"(\w[\w+.-]*://)[^\s/'\"@]*(?::[^\s'\"]*)?@")
 _SHORTEST = 8
 """Characters of a secret worth the name: shorter values are switches (HF_HUB_DISABLE_IMPLICIT_TOKEN=1)."""
 

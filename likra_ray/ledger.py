@@ -17,7 +17,7 @@ from likra_ray.analysis.findings import Finding
 from likra_ray.analysis.refinement import rounds_in_words
 from likra_ray.analysis.sweep_findings import SweepFindings
 from likra_ray.console import OUTPUT
-from likra_ray.errors import InputError
+from likra_ray.errors import InputError, without_secret
 from likra_ray.material import Material
 from likra_ray.records import TrialResult
 from likra_ray.spec import SweepSpec, TrialSpec
@@ -103,14 +103,15 @@ class Ledger:
             results.remove(self.storage, self.sweep.name, key)
 
     def replay(self, mirror: Mirror, tracking_uri: str) -> None:
-        """Bring MLflow up to a sweep that ended before: what is there already is not written again."""
+        """Bring MLflow up to a sweep whose trials all ended: what is there already is not written again."""
         self._open(mirror, tracking_uri)
+        if not self.finished:  # all was measured, and the driver died before it could say so
+            self.close(interrupted=False)
+            return
         self._write()
         self._mirror_all(self.write_report())
 
     def _open(self, mirror: Mirror, tracking_uri: str) -> None:
-        from likra_ray.reporting.tracking import without_secret
-
         self._record["tracking_uri"] = without_secret(tracking_uri)
         tags = {f"version.{name}": version for name, version in self._record["provenance"].items()}
         root = self.storage.root
@@ -123,11 +124,11 @@ class Ledger:
         self._runs.start_trial(key, name, trial)
 
     def end_trial(self, result: TrialResult) -> None:
-        """A trial ended, well or not: first sweep.json, then MLflow."""
+        """A trial ended, well or not: first sweep.json, then MLflow, which hears it at `close` where it is not open."""
         self._record["refined" if results.is_refined(result.sampled) else "trials"].append(result.key)
         self._write()
-        assert self._runs is not None
-        self._runs.end_trial(result, functools.partial(self._files, result))
+        if self._runs is not None:
+            self._runs.end_trial(result, functools.partial(self._files, result))
 
     def _files(self, result: TrialResult) -> dict[str, bytes]:
         """What belongs to a trial's run in MLflow."""

@@ -104,4 +104,5 @@ if __name__ == "__main__":
     from lm_eval.__main__ import cli_evaluate
 
     # Run as a module this file is __main__: importing it by its name too would register a second class.
-    cli_evaluate()
+    with console.exit_codes("the same command again"):
+        cli_evaluate()

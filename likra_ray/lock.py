@@ -10,22 +10,20 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
-import hashlib
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from likra_ray.errors import InputError
-from likra_ray.storage import Storage, cache_folder
+from likra_ray.storage import Storage, here
 
 
 def place(storage: Storage, sweep: str) -> Path:
     """Where a sweep's lock lies."""
     if storage.is_local:
         return Path(storage.path(f"{sweep}/driver.lock"))
-    name = hashlib.sha256(f"{storage.root}/{sweep}".encode()).hexdigest()[:16]
-    return cache_folder() / "locks" / f"{name}.lock"
+    return here(storage, sweep, "locks").with_suffix(".lock")
 
 
 @contextlib.contextmanager

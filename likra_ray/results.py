@@ -131,9 +131,15 @@ def done(
 
 
 def failed(
-    trial: TrialSpec, plan: TrialPlan, sampled: Mapping[str, Any], reason: str, retried: Sequence[str] = ()
+    trial: TrialSpec,
+    plan: TrialPlan,
+    sampled: Mapping[str, Any],
+    reason: str,
+    retried: Sequence[str] = (),
+    repaired: Sequence[str] = (),
 ) -> TrialResult:
-    """The record of a trial that did not end well. retried: why its workers were started again before that."""
+    """The record of a trial that did not end well. retried: why its workers were started again before that; repaired:
+    files that were found damaged."""
     return TrialResult(
         key=plan.key,
         name=named(sampled),
@@ -149,6 +155,7 @@ def failed(
         trained={},
         seconds={},
         retried=list(retried),
+        repaired=list(repaired),
     )
 
 

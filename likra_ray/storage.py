@@ -204,5 +204,9 @@ def scratch(storage: Storage, sweep: str) -> str:
     where those are remote."""
     if storage.is_local:
         return storage.path(f"{sweep}/ray")
-    place = hashlib.sha256(f"{storage.root}/{sweep}".encode()).hexdigest()[:16]
-    return str(cache_folder() / "ray" / place)
+    return str(here(storage, sweep, "ray"))
+
+
+def here(storage: Storage, sweep: str, kind: str) -> Path:
+    """Where this machine keeps what a sweep with a remote output cannot keep there. kind: ray, studies or locks."""
+    return cache_folder() / kind / hashlib.sha256(f"{storage.root}/{sweep}".encode()).hexdigest()[:16]

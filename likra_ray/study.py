@@ -116,6 +116,12 @@ def open_study(sweep: SweepSpec, url: str) -> tuple[optuna.Study, list[tuple[dic
     return study, list(asked.values())
 
 
+def waiting(study: optuna.Study) -> list[dict[str, Any]]:
+    """Points in the study's queue."""
+    queued = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    return [point(trial.system_attrs.get("fixed_params", {})) for trial in queued]
+
+
 class Measured:
     """Which points the finished trials of a study have measured. Each trial is read once, so that asking and telling
     cost the same however many there are."""

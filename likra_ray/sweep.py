@@ -196,10 +196,10 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
         )
     except Exception as error:
         plan = plans.trial_plan(materials.read(storage, context["material"]), trial)
-        results.write(
-            storage, sweep.name, results.failed(trial, plan, point, faults.reason(error), faults.earlier(error))
-        )
-        raise
+        why, damaged = faults.reason(error), trials.noted_damaged(plan.key)
+        result = results.failed(trial, plan, point, why, faults.earlier(error), damaged)
+        results.write(storage, sweep.name, result)
+        raise RuntimeError(why) from None  # Tune keeps it in files of its own: no secret in it, no pickle of ours
     tune.report({metric: objective_value(result, metric) for metric in sweep.objective})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 
 from likra_ray.errors import InputError
 from likra_ray.spec import SweepSpec
-from likra_ray.storage import Storage, cache_folder
+from likra_ray.storage import Storage, here
 
 MAY_CHANGE = ("budget",)
 """Fields of a sweep that --resume may change."""
@@ -79,7 +78,6 @@ def study_url(storage: Storage, sweep: str) -> str:
     """SQLAlchemy URL of the Optuna study: in the sweep's folder, or in the driver's cache where that is remote."""
     if storage.is_local:
         return f"sqlite:///{storage.path(f'{sweep}/optuna.db')}"
-    place = hashlib.sha256(f"{storage.root}/{sweep}".encode()).hexdigest()[:16]
-    folder = cache_folder() / "studies"
-    folder.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{folder / place}.db"
+    place = here(storage, sweep, "studies")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{place}.db"

@@ -9,6 +9,7 @@ workers, one process per worker, and only plain values and paths go between them
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ from likra_ray.records import TrialResult
 from likra_ray.spec import SweepSpec, TrialSpec
 from likra_ray.storage import Storage, absolute, scratch
 from likra_ray.workers import LEASES, work
+
+log = logging.getLogger(__name__)
 
 
 def run_trial(sweep: SweepSpec, point: Mapping[str, Any] | None = None, *, output: str = console.OUTPUT) -> TrialResult:
@@ -108,7 +111,9 @@ def _workers(
             return {**_fit(trial, storage, sweep, material, key, callbacks), "retried": retried}
         except Exception as error:
             if cluster.not_placed(error):
-                continue  # `places` is asked anew: machines are starting, or those that had room are gone
+                # `places` is asked anew: machines are starting, or those that had room are gone or busy.
+                log.warning("trial %s waits for room for its workers", key)
+                continue
             words = last_words(key)
             failure = error if words is None else faults.Hung(words)
             if len(retried) == trial.resources.retries or not faults.worth_retrying(failure):

@@ -43,5 +43,5 @@ def finished_trial(output: Path, *overrides: str) -> Ledger:
     )
     results.write(storage, sweep.name, result)
     book = open_ledger(storage, sweep, material, resume=False)
-    book.end_trial(result)  # MLflow is not told: none is open
+    book.end_trial(result)
     return book

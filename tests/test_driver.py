@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from finished import finished_trial
+from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 from rich.console import Console
 
@@ -17,6 +20,7 @@ from likra_ray.driver import Driver
 from likra_ray.ledger import open_ledger
 from likra_ray.records import CurvePoint, TrialResult
 from likra_ray.storage import Storage
+from likra_ray.sweep import run_sweep
 
 SMOKE = str(Path(__file__).parents[1] / "search_spaces/smoke.yaml")
 GIVEN = ("search={near_miss_share: {choices: [0.0, 0.5, 1.0]}}", "objective={accuracy: max}",
@@ -98,3 +102,16 @@ def test_a_driver_may_die_at_any_moment(moment: str, tmp_path: Path) -> None:
     while (new := study.ask_new(driver.study, left.sweep)) is not None:
         given.append(study.point(new.params)["near_miss_share"])
     assert sorted(given) == ([0.0, 1.0] if complete else [0.0, 0.5, 1.0]), "each point once, none twice"
+
+
+def test_a_driver_that_died_between_the_last_round_and_the_end_is_ended_by_the_next(tmp_path: Path) -> None:
+    """All is measured, sweep.json says running: --resume says done, here and in MLflow, and starts no Ray."""
+    book = finished_trial(tmp_path / "out")
+    book._record |= {"status": "running", "refinement_ended": "none is finer", "provenance": {"git": "unknown"}}
+    book._write()
+    ended = run_sweep(book.sweep, output=book.storage.root, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db", resume=True)
+    assert ended.finished and json.loads((tmp_path / "out/smoke/sweep.json").read_text())["status"] == "done"
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.get_experiment_by_name("smoke")
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +23,7 @@ from likra_ray.records import ScoreTable
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
-    logging.disable(logging.WARNING)
     made = finished_trial(tmp_path_factory.mktemp("finished"), "trial.baselines=[dpo]")
-    logging.disable(logging.NOTSET)
     return load_sweep(made.sweep.name, made.storage.root)
 
 

@@ -112,4 +112,5 @@ def test_the_command_is_lm_evals(finished: tuple[Ledger, Path]) -> None:
         [sys.executable, "-m", "likra_ray.lm_eval", *given[:4], "sweep=absent", *given[5:]],
         capture_output=True, text=True, check=False, cwd=folder,
     )  # fmt: skip
-    assert wrong.returncode != 0 and "sweep: got 'absent'" in wrong.stderr
+    assert wrong.returncode == 2 and wrong.stderr.splitlines()[-1].startswith("error: "), wrong.stderr
+    assert "sweep: got 'absent'" in wrong.stderr

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from likra_ray import console, results, settings, sweep
+from likra_ray import console, settings, sweep
+from likra_ray import faults as failures
 from likra_ray.errors import InputError, scrubbed
 
 PACKAGE = Path(__file__).parents[1] / "likra_ray"
@@ -89,7 +90,7 @@ def test_errors_and_reasons_are_scrubbed(monkeypatch: pytest.MonkeyPatch, capsys
     said = capsys.readouterr().err
     assert ended.value.code == 1 and "OSError: 403 for *** at http://***@host/api" in said
     assert "planted-secret-value" not in said and "planted-password" not in said
-    assert "planted" not in results.reason(wrong)
+    assert "planted" not in failures.reason(wrong)
     assert "planted" not in str(InputError(where="w", field="f", value="planted-secret-value", allowed="a"))
 
 

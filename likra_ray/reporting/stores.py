@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from likra_ray.reporting.provenance import without_secret
+from likra_ray.errors import scrubbed, without_secret
 
 CONNECT_SECONDS = 5.0
 """Longest wait for a database server to take a connection."""
@@ -116,7 +116,7 @@ def reason(error: Exception, uri: str) -> str:
     while innermost.__context__ is not None:
         innermost = innermost.__context__
     told = innermost if isinstance(innermost, OSError) else error
-    text = str(told).strip().replace(uri, without_secret(uri))
+    text = scrubbed(str(told).strip().replace(uri, without_secret(uri)))
     credentials = uri.partition("://")[2].rpartition("@")[0]
     for secret in (credentials, credentials.partition(":")[2]):
         text = text.replace(secret, "***") if secret else text

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import likra_ray
-from likra_ray.errors import InputError
+from likra_ray.errors import InputError, without_secret
 from likra_ray.records import CriticalPhase, TrialResult
 from likra_ray.reporting import stores
 from likra_ray.reporting.points import Point, trial_points
-from likra_ray.reporting.provenance import provenance, without_secret
+from likra_ray.reporting.provenance import provenance
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Mirror", "Status", "provenance", "without_secret"]
+__all__ = ["Mirror", "Status", "provenance"]
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -55,7 +55,7 @@ class Mirror:
         """Open or make the experiment, once, before anything runs in parallel; a deleted one is restored.
 
         uri: whatever MLflow takes. Artifacts of a SQLite store lie beside its file (stores.artifact_folder).
-        Raises InputError, within seconds, where the store cannot be reached or written.
+        Raises InputError, within seconds of having its file, where the store cannot be reached or written.
         """
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
