@@ -17,33 +17,38 @@ from likra_ray import stall
 def stuck():
     time.sleep(60)
 
-with stall.watched(0.5, {last_words}) as beat:
-    for _ in range(8):
-        time.sleep(0.2)
+with stall.watched({limit}, {last_words}) as beat:
+    for _ in range({steps}):
+        time.sleep({step})
         beat()
     {then}
 print("ended by itself")
 """
 SAYS = "Path(sys.argv[1]).write_text"
+STEP = 0.2
+"""Seconds between two beats: the limits are so much longer because a busy machine may let a process wait."""
 
 
 @pytest.mark.parametrize(
-    ("last_words", "then", "code", "said"),
+    ("last_words", "limit", "steps", "then", "code", "said"),
     [
-        (SAYS, "stuck()", 1, "no pass through the model for"),
-        ("lambda said: 1 / 0", "stuck()", 1, None),
-        (SAYS, "pass", 0, None),
+        (SAYS, 2.0, 2, "stuck()", 1, "no pass through the model for"),
+        ("lambda said: 1 / 0", 2.0, 2, "stuck()", 1, None),
+        (SAYS, 5.0, 35, "pass", 0, None),
     ],
     ids=["stands still", "cannot say why", "moves"],
 )
-def test_who_stands_still_is_ended(tmp_path: Path, last_words: str, then: str, code: int, said: str | None) -> None:
-    script = STANDS.format(last_words=last_words, then=then)
+def test_who_stands_still_is_ended(
+    tmp_path: Path, last_words: str, limit: float, steps: int, then: str, code: int, said: str | None
+) -> None:
+    """limit: seconds. Who moves does so for longer than that."""
+    script = STANDS.format(limit=limit, last_words=last_words, steps=steps, step=STEP, then=then)
     began = time.monotonic()
     ended = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "said")], capture_output=True, text=True, timeout=50
     )
     assert ended.returncode == code, ended.stderr
-    assert time.monotonic() - began > 8 * 0.2, "what moved was not ended"
+    assert time.monotonic() - began > max(limit, steps * STEP), "nobody is ended before the limit"
     if code:
         assert "in stuck" in ended.stderr, "the stacks are in the log"
     if said is not None:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 import s3_server
+from left_running import killed_after
 
 SMOKE = str(Path(__file__).parents[1] / "search_spaces/smoke.yaml")
 
@@ -46,6 +47,7 @@ class Swept(NamedTuple):
 
     root: str
     folder: Path
+    ray: Path
     commands: list[subprocess.CompletedProcess[str]]
     listeners: set[Listener]
 
@@ -69,10 +71,11 @@ def run(module: str, environment: dict[str, str], folder: Path, *arguments: str)
     command = [sys.executable, "-m", f"likra_ray.{module}", *arguments]
     seen: set[Listener] = set()
     with (folder / "stdout").open("w+") as out, (folder / "stderr").open("w+") as err:
-        process = psutil.Popen(command, cwd=folder, env=environment, stdout=out, stderr=err)
-        while process.poll() is None:
-            seen |= listeners(process)
-            time.sleep(0.3)
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=err)
+        with killed_after(process):
+            while process.poll() is None:
+                seen |= listeners(psutil.Process(process.pid))
+                time.sleep(0.3)
         said = []
         for stream in (out, err):
             stream.seek(0)
@@ -93,14 +96,16 @@ def swept(s3_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "--set", "search={near_miss_share: {choices: [0.0, 1.0]}}", "--set", "trial.volumes=[0, 8]",
     ]  # fmt: skip
     commands, seen = [], set()
-    for trials, more in ((1, []), (2, ["--resume"])):
-        budget = f"budget={{trials: {trials}, minutes: 30, refinements: 0}}"
-        ended, found = run("sweep", environment, folder, *given, "--set", budget, *more)
-        commands.append(ended)
-        seen |= found
-    commands.append(run("report", environment, folder, "smoke", "--output", root)[0])
-    yield Swept(root, folder, commands, seen)
-    shutil.rmtree(ray, ignore_errors=True)
+    try:
+        for trials, more in ((1, []), (2, ["--resume"])):
+            budget = f"budget={{trials: {trials}, minutes: 30, refinements: 0}}"
+            ended, found = run("sweep", environment, folder, *given, "--set", budget, *more)
+            commands.append(ended)
+            seen |= found
+        commands.append(run("report", environment, folder, "smoke", "--output", root)[0])
+        yield Swept(root, folder, Path(ray), commands, seen)
+    finally:
+        shutil.rmtree(ray, ignore_errors=True)
 
 
 @pytest.fixture
@@ -146,7 +151,7 @@ def test_all_that_listens_is_on_loopback(swept: Swept) -> None:
 def test_secrets_of_the_environment_are_nowhere(swept: Swept, objects: dict[str, bytes]) -> None:
     """On S3, in MLflow's database and artifacts, in Ray's logs, in the cache, on the screen."""
     places = dict(objects)
-    for folder in (swept.folder, *Path(tempfile.gettempdir()).glob("lr*/ray/session_*/logs")):
+    for folder in (swept.folder, *swept.ray.glob("ray/session_*/logs")):
         places |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert any(name.endswith("mlflow.db") for name in places) and any("/logs/" in name for name in places)
     places |= {f"command {n}": (ended.stdout + ended.stderr).encode() for n, ended in enumerate(swept.commands)}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
+from left_running import killed_after
 
 ROOT = Path(__file__).parents[2]
 SMOKE = str(ROOT / "search_spaces/smoke.yaml")
@@ -25,15 +27,24 @@ def command(module: str, folder: Path, *arguments: str) -> list[str]:
 
 def run(module: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     folder.mkdir(exist_ok=True)
-    given = command(module, folder, *arguments)
-    return subprocess.run(given, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    given, pipe = command(module, folder, *arguments), subprocess.PIPE
+    process = subprocess.Popen(given, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+    with killed_after(process):
+        said = process.communicate(timeout=PATIENCE)
+    return subprocess.CompletedProcess(given, process.returncode, *said)
 
 
-def start(module: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """The same, not waited for; what it says goes to files, so that it never waits for a reader."""
+@contextlib.contextmanager
+def start(module: str, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The same, not waited for, and killed with all below it in the end.
+
+    What it says goes to files, so that it never waits for a reader.
+    """
     folder.mkdir(exist_ok=True)
     with (folder / "stdout").open("a") as out, (folder / "stderr").open("a") as err:
-        return subprocess.Popen(command(module, folder, *arguments), cwd=folder, stdout=out, stderr=err, text=True)
+        process = subprocess.Popen(command(module, folder, *arguments), cwd=folder, stdout=out, stderr=err, text=True)
+    with killed_after(process):
+        yield process
 
 
 def sets(*values: str) -> list[str]:

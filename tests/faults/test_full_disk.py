@@ -45,11 +45,11 @@ def fill(file: Path) -> None:
 
 
 def test_a_disk_that_fills_up_stops_the_sweep_and_costs_nothing(small: Path) -> None:
-    process = start("sweep", small, *GIVEN)
-    wait_for(lambda: manifests(small, "negative", 64), process, small)
-    fill(small / "out/ballast")
-    assert not manifests(small, "negative", 512), "filled too late"
-    assert process.wait(timeout=600) == 1
+    with start("sweep", small, *GIVEN) as process:
+        wait_for(lambda: manifests(small, "negative", 64), process, small)
+        fill(small / "out/ballast")
+        assert not manifests(small, "negative", 512), "filled too late"
+        assert process.wait(timeout=600) == 1
     said = (small / "stderr").read_text()
     assert said.count("\n") == 1 and said.startswith(f"error: {small}/out/"), said
     assert "No space left on device" in said and "--resume" in said

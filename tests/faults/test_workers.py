@@ -12,12 +12,12 @@ from injure import contents, manifests, run, sets, start, wait_for, workers
 
 from likra_ray.records import TrialResult
 
-pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(1800)]
 
 FIRST, LAST = 64, 512
 LONG = sets("search={}", f"trial.volumes=[0, {FIRST}, {LAST}]", "questions.train.limit=560")
-STALL = 0.4
-"""Minutes; more than a worker takes to load what it needs, where nothing else runs."""
+STALL = 1.5
+"""Minutes; more than a worker takes to import what it needs on a machine that is busy with other tests."""
 
 
 def result(folder: Path) -> TrialResult:
@@ -43,24 +43,24 @@ def test_damaged_stopped_and_killed_a_trial_ends_as_if_undisturbed(tmp_path: Pat
     torn.write_bytes(data)
     planted = manifests(hurt)
 
-    process = start("trial", hurt, *LONG, *sets(f"trial.resources.stall_minutes={STALL}"))
-    made = hurt / head / f"volumes/{FIRST}/manifest.json"
-    wait_for(lambda: made.exists() and made.stat().st_mtime_ns != planted[made], process, hurt)
-    [stopped] = workers(process)
-    stopped.suspend()
-    assert not manifests(hurt, "positive", LAST), "stopped too late"
-    began = time.monotonic()
-    wait_for(lambda: not stopped.is_running(), process, hurt)
-    print(f"a stopped worker was gone after {time.monotonic() - began:.1f} s, with a limit of {STALL * 60:.0f} s")
+    with start("trial", hurt, *LONG, *sets(f"trial.resources.stall_minutes={STALL}")) as process:
+        made = hurt / head / f"volumes/{FIRST}/manifest.json"
+        wait_for(lambda: made.exists() and made.stat().st_mtime_ns != planted[made], process, hurt)
+        [stopped] = workers(process)
+        stopped.suspend()
+        assert not manifests(hurt, "positive", LAST), "stopped too late"
+        began = time.monotonic()
+        wait_for(lambda: not stopped.is_running(), process, hurt)
+        print(f"a stopped worker was gone after {time.monotonic() - began:.1f} s, with a limit of {STALL * 60:.0f} s")
 
-    wait_for(lambda: manifests(hurt, "negative", FIRST), process, hurt)
-    [killed] = workers(process)
-    killed.send_signal(signal.SIGKILL)
-    assert not manifests(hurt, "negative", LAST), "killed too late"
-    began = time.monotonic()
-    wait_for(lambda: any(one.pid != killed.pid for one in workers(process)), process, hurt)
-    print(f"another worker stood {time.monotonic() - began:.1f} s after the kill")
-    assert process.wait(timeout=600) == 0, (hurt / "stderr").read_text()[-3000:]
+        wait_for(lambda: manifests(hurt, "negative", FIRST), process, hurt)
+        [killed] = workers(process)
+        killed.send_signal(signal.SIGKILL)
+        assert not manifests(hurt, "negative", LAST), "killed too late"
+        began = time.monotonic()
+        wait_for(lambda: any(one.pid != killed.pid for one in workers(process)), process, hurt)
+        print(f"another worker stood {time.monotonic() - began:.1f} s after the kill")
+        assert process.wait(timeout=600) == 0, (hurt / "stderr").read_text()[-3000:]
 
     found = result(hurt)
     assert ["hung" in said for said in found.retried] == [True, False] and "died" in found.retried[1]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from left_running import killed_after
 
 from likra_ray.heads.store import ADAPTER, DamagedHead, HeadStore
 from likra_ray.records import ScoreTable
@@ -262,9 +263,10 @@ def test_two_processes_that_make_one_head_at_once_break_nothing(tmp_path: Path) 
         subprocess.Popen([sys.executable, "-c", HAMMER, str(tmp_path), mine], stderr=subprocess.PIPE, text=True)
         for mine in ("0", "1")
     ]
-    for process in both:
-        _, said = process.communicate(timeout=200)
-        assert process.returncode == 0, said
+    with killed_after(*both):
+        for process in both:
+            _, said = process.communicate(timeout=200)
+            assert process.returncode == 0, said
     store = HeadStore(Storage(str(tmp_path)))
     assert store.volumes("head") == (8,) and store.load("head", 8)["w"].sum() == 50_000
     assert not store.damaged and not list(tmp_path.rglob("*.tmp"))

@@ -13,6 +13,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+START_SECONDS = 240
+"""Longest wait for a first answer; on 2 busy cores it comes after about 20 s."""
+
 
 class Server:
     """`mlflow server` over the SQLite store of a folder, run in that folder, always at the same port."""
@@ -25,7 +28,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Come up; returns when it answers."""
+        """Come up; returns when it answers. Who calls this calls `stop` in the end, also where it fails."""
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", "sqlite:///mlflow.db"]
         command += ["--workers", "1", "--host", "127.0.0.1", "--port", self.address.rpartition(":")[2]]
         lean = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -33,8 +36,11 @@ class Server:
             self._process = subprocess.Popen(
                 command, cwd=self.folder, env=lean, stdout=log, stderr=log, start_new_session=True
             )
+        until = time.monotonic() + START_SECONDS
         while True:
-            assert self._process.poll() is None, (self.folder / "server.log").read_text()
+            said = (self.folder / "server.log").read_text()
+            assert self._process.poll() is None, said
+            assert time.monotonic() < until, f"no answer in {START_SECONDS} s: {said}"
             with contextlib.suppress(urllib.error.URLError, OSError):
                 urllib.request.urlopen(f"http://{self.address}/health", timeout=1).close()
                 return
@@ -49,9 +55,9 @@ class Server:
         """End it; nothing happens where it has not started."""
         if self._process is None:
             return
-        self.send(number)
-        with contextlib.suppress(ProcessLookupError):
-            self.send(signal.SIGCONT)
+        for one in (number, signal.SIGCONT):
+            with contextlib.suppress(ProcessLookupError):
+                self.send(one)
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
