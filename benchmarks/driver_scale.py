@@ -283,10 +283,10 @@ def measure(trials: int, folder: Path, *, with_tune: bool, whole: bool = True, f
         else:
             held.enter_context(patch(sweep, "_run", functools.partial(loop, filled)))
             held.enter_context(patch(sweep.console, "ray_session", lambda **_: contextlib.nullcontext()))
-            for name, answer in (("places", 1), ("leases", None), ("release", None)):
-                held.enter_context(
-                    patch(sweep.trials, name, functools.partial(lambda *_, answer: answer, answer=answer))
-                )
+            answers = ((sweep.cluster, "places", 1), (sweep.cluster, "attempts", 1), (sweep.trials, "leases", None),
+                       (sweep.trials, "release", None))  # fmt: skip
+            for owner, name, answer in answers:
+                held.enter_context(patch(owner, name, functools.partial(lambda *_, answer: answer, answer=answer)))
         close = ledger.Ledger.close if whole else (lambda *_, **__: None)
         held.enter_context(patch(ledger.Ledger, "close", lambda *given, **named: (last(), close(*given, **named))))
         held.enter_context(patch(sweep, "refine", lambda *_, **__: True))
