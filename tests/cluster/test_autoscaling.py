@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from own_ray import cluster, free_port, run, sets
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 def autoscaling(port: int) -> dict[str, Any]:

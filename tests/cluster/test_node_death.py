@@ -17,7 +17,7 @@ from likra_ray.heads.store import HeadStore
 from likra_ray.records import TrialResult
 from likra_ray.storage import Storage
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
 
 NO_ROOM = {"num_cpus": 0}
 """The head: the driver's machine, no worker's."""
@@ -61,6 +61,7 @@ def result(output: Path) -> TrialResult:
     return TrialResult.from_json(file.read_text())
 
 
+@pytest.mark.long
 def test_a_machine_dies_in_the_middle_of_a_head_which_ends_as_if_none_had(tmp_path: Path) -> None:
     hurt, calm = tmp_path / "hurt", tmp_path / "calm"
     with cluster(NO_ROOM, machines=3) as found:

@@ -30,7 +30,7 @@ MISSING = [name for name, found in (("openssh-server", SSHD), ("ssh", shutil.whi
 
 pytestmark = [
     pytest.mark.ray,
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.skipif(bool(MISSING), reason=f"no ray up over ssh here: {', '.join(MISSING)} not installed"),
     pytest.mark.skipif(os.geteuid() != 0, reason="no ray up over ssh here: an sshd of our own needs root"),

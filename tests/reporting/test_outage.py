@@ -156,6 +156,7 @@ def test_a_server_that_is_killed_and_one_that_freezes(
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_a_sweep_does_not_notice(server: Server, tmp_path: Path) -> None:
     """The whole command: its server is killed when a trial has ended, and back before the sweep is over or after."""
     uri = f"http://{server.address}"
