@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,6 +105,7 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
     from ray import tune
 
     console.keep_keys_to_ourselves()
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a trial that fails is one line, the driver's own
     sweep, book = driver.sweep, driver.book
     context = {"sweep": sweep.model_dump(mode="json"), "root": book.storage.root, "material": driver.material.name}
     listed = isinstance(what, list)

@@ -41,7 +41,7 @@ VALID: dict[str, Any] = {
 }
 
 ODD = [
-    None, True, False, 0, -1, 1, 2, 3, 8, 16, 64, 10**9, 10**18, 10**30, -(10**30), 16**5000, 0.5, 1e-12, 1e308,
+    None, True, False, 0, -1, 1, 2, 3, 8, 16, 64, 10**9, 10**18, 10**30, -(10**30), 16**3000, 0.5, 1e-12, 1e308,
     -1e308, math.nan, math.inf, -math.inf, "", " ", "\n", "x", "max", "nan", "1e400", "a" * 5000, "a\0b",
     "\x1b[2J\x07", "é\u202e\u2028", "🙂", "\ud800", "../x", "/etc/passwd", "/dev/null", "/dev/zero", "~", "..", ".",
     "a/b", "a/b/c", "C:\\x", "s3://bucket/x", "http://u:p@h/", "train.jsonl", "folder.jsonl", "nowhere.jsonl",
