@@ -22,7 +22,8 @@ app = typer.Typer(
     epilog="Each command has its own --help. Exit codes: 0 done, 1 the work failed, 2 the input is wrong, 130 Ctrl-C.",
 )
 for module in (sweep, trial, locate, report, export, doctor):
-    app.command(module.__name__.rpartition(".")[2])(module.main)
+    shown = console.examples(module.__doc__).replace("python -m likra_ray.", "likra_ray ")
+    app.command(module.__name__.rpartition(".")[2], epilog=shown)(module.main)
 
 
 def main() -> None:

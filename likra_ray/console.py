@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -22,9 +24,18 @@ OUTPUT = "results"
 """Default output folder."""
 
 
-def screen() -> Console:
-    """Standard output; into a file or a pipe 100 columns wide, so that its tables are not broken."""
-    return Console() if sys.stdout.isatty() else Console(width=100)
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output; all else goes to standard error.")
+]
+
+
+def screen(as_json: bool = False) -> Console:
+    """Standard output; into a file or a pipe 100 columns wide, so that its tables are not broken.
+
+    as_json: standard error instead, since standard output belongs to one JSON object.
+    """
+    stream = sys.stderr if as_json else sys.stdout
+    return Console(stderr=as_json) if stream.isatty() else Console(stderr=as_json, width=100)
 
 
 def run(app: typer.Typer) -> None:
@@ -37,6 +48,12 @@ def run(app: typer.Typer) -> None:
             raise
         print(f"error: {' '.join(error.format_message().split())} (--help lists the options)", file=sys.stderr)
         raise SystemExit(WRONG_INPUT) from None
+
+
+def examples(doc: str | None) -> str:
+    """The command lines of a module's docstring, as the end of its --help: paragraphs, since typer joins lines."""
+    lines = [re.sub(" {2,}", "   # ", line.strip()) for line in (doc or "").splitlines()]
+    return "\n\n".join(["Examples:", *(line for line in lines if line.startswith(("python -m ", "likra_ray ")))])
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ import typer
 
 from likra_ray import cluster, console
 from likra_ray.errors import InputError, scrubbed, without_secret
+from likra_ray.records import strict_json
 from likra_ray.spec import ResourcesSpec, SweepSpec
 from likra_ray.storage import Storage, absolute, cache_folder
 from likra_ray.sweep import TRACKING_URI
@@ -162,15 +163,18 @@ def hub() -> Check:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(epilog=console.examples(__doc__))
 def main(
     output: Annotated[str, typer.Option(help="Folder or URI a sweep would be written to.")] = console.OUTPUT,
     tracking_uri: Annotated[str, typer.Option(help="MLflow store a sweep would be mirrored to.")] = TRACKING_URI,
+    as_json: console.Json = False,
 ) -> None:
     """Check what a sweep needs, and say how to mend what is missing."""
-    screen = console.screen()
+    screen = console.screen(as_json)
     with console.exit_codes("the same command again"):
         checks = examine(output, tracking_uri)
+    if as_json:
+        print(strict_json({check.name: check for check in checks}))
     for check in checks:
         state = "ok" if check.ok else "MISSING" if check.needed else "absent"
         mend = f" -> {check.mend}" if check.mend else ""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 
 from likra_ray import faults, ledger, results
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray import study as studies
 from likra_ray import trial as trials
+from likra_ray.progress import Progress, curve
 from likra_ray.records import TrialResult
 from likra_ray.spec import SweepSpec, TrialSpec
 
@@ -26,12 +29,13 @@ class Driver:
         self.measured = studies.Measured()
         self.nothing_new = False
         """Whether Optuna was asked and every point was measured or being measured."""
-        self._running: dict[str, float] = {}
+        self.progress = Progress(sweep.budget.trials if sweep.search else 1)
+        self.progress.ended = len(book.trials)
 
     @property
     def exhausted(self) -> bool:
         """Whether every point of the space is measured: fewer trials than the budget allows were enough."""
-        return self.nothing_new and not self._running
+        return self.nothing_new and not self.progress.running
 
     def open_study(self, again: list[dict[str, Any]]) -> None:
         """Open the study; what a dead driver left unfinished, and the points of `again`, come first.
@@ -64,16 +68,19 @@ class Driver:
     def started(self, point: dict[str, Any]) -> None:
         """A trial began."""
         key, trial = self._identify(point)
-        self._running[key] = time.monotonic()
+        self.progress.start(key, results.named(point), time.monotonic())
         self.book.start_trial(key, results.named(point), trial)
         self._say(f"[driver] trial {key} starts: {results.named(point)}")
 
     def progressed(self, point: dict[str, Any], report: Mapping[str, Any]) -> None:
-        """A trial's workers made a step; volumes are shown, what lies between them is not."""
+        """A trial's workers made a step or scored a volume; steps between two volumes are not printed."""
         key, trial = self._identify(point)
+        self.progress.hear(key, report)
+        running = self.progress.running[key]
         if report.get("examples") in trial.volumes:
-            seen, of, loss = report["examples"], report["of"], report["loss"]
-            self._say(f"[rank 0] trial {key}: {report['role']} head {seen} of {of} examples, loss {loss:.3f}")
+            self._say(f"[rank 0] trial {key}: {running.at}")
+        if "scored" in report:
+            self._say(f"[rank 0] trial {key}: accuracy {curve(running.curves)}")
 
     def ended(self, point: dict[str, Any], *, failed: bool) -> None:
         """A trial ended. One that failed without a record died with its process; one that did not was stopped.
@@ -82,7 +89,6 @@ class Driver:
         """
         key, trial = self._identify(point)
         trials.release(key)
-        seconds = time.monotonic() - self._running[key]
         result = results.read(self.book.storage, self.sweep.name, key)
         if result is None:
             if not failed:
@@ -90,7 +96,7 @@ class Driver:
             plan = plans.trial_plan(self.material, trial)
             result = results.failed(trial, plan, point, "its process died before it could say why")
             results.write(self.book.storage, self.sweep.name, result)
-        del self._running[key]
+        seconds = self.progress.end(key, time.monotonic(), counts=not results.is_refined(point))
         self.book.end_trial(result)
         if self.study is not None and result.status == "done":
             studies.observe(self.study, self.sweep, result, self.measured)
@@ -102,6 +108,18 @@ class Driver:
         full = faults.no_room_in(result.reason)
         if full is not None:
             raise full
+
+    def live(self, at_once: int) -> contextlib.AbstractContextManager[Any]:
+        """The trials that run, in a table below the lines for the length of the block; in a terminal alone.
+
+        at_once: trials that may run at the same time.
+        """
+        if not self.screen.is_terminal or self.screen.quiet:
+            return contextlib.nullcontext()
+        return Live(
+            get_renderable=lambda: self.progress.table(time.monotonic(), at_once),
+            console=self.screen, refresh_per_second=2, transient=True, redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
 
     def _say(self, line: str) -> None:
         self.screen.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -20,7 +20,7 @@ from likra_ray.heads.orders import BASELINES, Role
 from likra_ray.heads.store import HeadStore
 from likra_ray.search import values
 from likra_ray.settings import Settings, resolved
-from likra_ray.spec import SweepSpec, TrialSpec
+from likra_ray.spec import SweepSpec
 from likra_ray.storage import Storage
 
 MOST_POINTS = 4096
@@ -45,40 +45,92 @@ class Work(NamedTuple):
     """Score tables still to be made, references of pairs aside."""
 
 
-def describe(settings: Settings, storage: Storage, screen: Console) -> None:
-    """Print it. Raises InputError as a sweep would; a source out of reach is named, not an error."""
+class Outlook(NamedTuple):
+    """What a sweep would do."""
+
+    sweep: str
+    fields: dict[str, dict[str, Any]]
+    """By dotted field: its value, and its origin (default, file, --set, sampled)."""
+    not_counted: str | None = None
+    """Why the rest is None: a base or a source that cannot be reached from here."""
+    questions: dict[str, int] | None = None
+    """train, evaluate, options (of those evaluated), shots, left_out."""
+    trials: int | None = None
+    exact: bool | None = None
+    """Whether just this work will be done, or at most."""
+    work: Work | None = None
+    operations: float | None = None
+    """Floating-point operations; None where the base's size is not known here."""
+    minutes: float | None = None
+    """On this machine, start-up and refinement not counted; None for GPUs."""
+
+
+def foresee(settings: Settings, storage: Storage) -> Outlook:
+    """Count it. Raises InputError as a sweep would; a source out of reach is named, not an error."""
     sweep = settings.sweep
     storage.check_readable()
-    table = Table("field", "value", "origin", title=f"{sweep.name}: every value", title_justify="left")
-    for field, value in resolved(sweep).items():
-        table.add_row(field, str(value), settings.origins.get(field, "default"))
-    screen.print(table)
+    fields = {field: {"value": value, "origin": settings.origins.get(field, "default")}
+              for field, value in resolved(sweep).items()}  # fmt: skip
     try:
         material = plans.gather(sweep)
     except Unreachable as error:
-        screen.print(f"not counted here: {error}", highlight=False, soft_wrap=True)
-        screen.print("heads, examples and time are counted where base and questions can be reached")
-        return
-    options = sum(len(question.options) for question in material.evaluate)
-    screen.print(
-        f"questions: {len(material.train)} to train on, {len(material.evaluate)} with {options} options to evaluate "
-        f"on, {len(material.shots)} solved examples before each, {len(material.left_out)} left out",
-        highlight=False,
-        soft_wrap=True,
-    )
+        return Outlook(sweep.name, fields, not_counted=str(error))
     points, exact = _points(sweep)
     work = count(sweep, material, points, HeadStore(storage))
-    most = "" if exact else "at most "
-    trials = min(sweep.budget.trials, len(points)) if sweep.search else 1
-    kinds = ", ".join(f"{count} {role}" for role, count in work.heads.items())
-    screen.print(
-        f"{trials} trials: {most}{sum(work.heads.values())} heads ({kinds}), {work.stored} of them stored; {most}"
-        f"{work.examples} examples to train, {most}{work.tables} score tables of {options} options "
-        f"({most}{work.tables * options} options scored)",
-        highlight=False,
-        soft_wrap=True,
+    operations = _operations(work, material)
+    timed = operations is not None and not sweep.trial.resources.gpus
+    return Outlook(
+        sweep.name,
+        fields,
+        questions={
+            "train": len(material.train),
+            "evaluate": len(material.evaluate),
+            "options": sum(len(question.options) for question in material.evaluate),
+            "shots": len(material.shots),
+            "left_out": len(material.left_out),
+        },
+        trials=min(sweep.budget.trials, len(points)) if sweep.search else 1,
+        exact=exact,
+        work=work,
+        operations=operations,
+        minutes=operations / (_rate() * REACHED) / 60 if timed and operations is not None else None,
     )
-    screen.print(_time(work, material, sweep.trial), highlight=False, soft_wrap=True)
+
+
+def describe(outlook: Outlook, screen: Console) -> None:
+    """Print it."""
+    table = Table("field", "value", "origin", title=f"{outlook.sweep}: every value", title_justify="left")
+    for field, one in outlook.fields.items():
+        table.add_row(field, str(one["value"]), one["origin"])
+    screen.print(table)
+    for line in _lines(outlook):
+        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _lines(outlook: Outlook) -> Iterator[str]:
+    if outlook.questions is None or outlook.work is None:
+        yield f"not counted here: {outlook.not_counted}"
+        yield "heads, examples and time are counted where base and questions can be reached"
+        return
+    asked, work, most = outlook.questions, outlook.work, "" if outlook.exact else "at most "
+    yield (
+        f"questions: {asked['train']} to train on, {asked['evaluate']} with {asked['options']} options to evaluate "
+        f"on, {asked['shots']} solved examples before each, {asked['left_out']} left out"
+    )
+    kinds = ", ".join(f"{count} {role}" for role, count in work.heads.items())
+    yield (
+        f"{outlook.trials} trials: {most}{sum(work.heads.values())} heads ({kinds}), {work.stored} of them stored; "
+        f"{most}{work.examples} examples to train, {most}{work.tables} score tables of {asked['options']} options "
+        f"({most}{work.tables * asked['options']} options scored)"
+    )
+    if outlook.operations is None:
+        yield "time: not known here, the base's weights are not on this machine"
+    elif outlook.minutes is None:
+        yield f"time: {outlook.operations / 1e15:.2f} PFLOP in all, to be divided by what your GPUs reach"
+    else:
+        apart = "start-up, refinement and baselines' references not counted"
+        terms = f"{outlook.operations / 1e12:.1f} TFLOP; {apart}"
+        yield f"time: about {outlook.minutes:.1f} minutes on this machine for {terms}"
 
 
 def _points(sweep: SweepSpec) -> tuple[list[dict[str, Any]], bool]:
@@ -132,25 +184,20 @@ def count(sweep: SweepSpec, material: materials.Material, points: list[dict[str,
     return Work(dict(Counter(role for role, _ in needed)), stored, examples, pairs, tables)
 
 
-def _time(work: Work, material: materials.Material, trial: TrialSpec) -> str:
-    """How long that takes here, from the model's size and a matrix product timed now."""
+def _operations(work: Work, material: materials.Material) -> float | None:
+    """Floating-point operations all that takes, from the model's size; None where that is not known."""
     from likra_ray.heads import base as bases
 
     parameters = bases.parameter_count(bases.resolve(material.base))
     if parameters is None:
-        return "time: not known here, the base's weights are not on this machine"
+        return None
     characters = [len(question.prompt) + sum(len(o.text) for o in question.options) for question in material.evaluate]
     answers = [len(question.correct.text) for question in material.train[:500]]
     taught = [len(question.prompt) + len(question.correct.text) for question in material.train[:500]]
     a_pair = float(np.mean(taught) + np.mean(answers))
     scored = (work.tables * sum(characters) + work.pairs * a_pair) / CHARACTERS_A_TOKEN
     trained = ((work.examples - work.pairs) * float(np.mean(taught)) + work.pairs * a_pair) / CHARACTERS_A_TOKEN
-    flop = scoring_operations(parameters, scored) + training_operations(parameters, trained)
-    if trial.resources.gpus:
-        return f"time: {flop / 1e15:.2f} PFLOP in all, to be divided by what your GPUs reach"
-    minutes = flop / (_rate() * REACHED) / 60
-    apart = "start-up, refinement and baselines' references not counted"
-    return f"time: about {minutes:.1f} minutes on this machine for {flop / 1e12:.1f} TFLOP; {apart}"
+    return scoring_operations(parameters, scored) + training_operations(parameters, trained)
 
 
 def _rate() -> float:

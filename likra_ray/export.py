@@ -25,7 +25,7 @@ from likra_ray.heads import base as bases
 from likra_ray.heads.store import HeadStore
 from likra_ray.ledger import Ledger
 from likra_ray.likra_model import ABOUT, LikraModel
-from likra_ray.records import TrialResult
+from likra_ray.records import TrialResult, strict_json
 from likra_ray.reporting.model_card import CardFacts, model_card
 from likra_ray.spec import Sources, TrialSpec
 
@@ -153,7 +153,7 @@ def _named(sources: Sources) -> str:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(epilog=console.examples(__doc__))
 def main(
     sweep: Annotated[str, typer.Argument(help="Name of the sweep: its folder below the output.")],
     trial: Annotated[str, typer.Argument(help="Key of a finished trial, or its beginning, or best.")],
@@ -161,15 +161,19 @@ def main(
     output: Annotated[str, typer.Option(help="Folder or URI the sweep was written to.")] = console.OUTPUT,
     volume: Annotated[int | None, typer.Option(help="Examples the heads have seen; by default their last.")] = None,
     push: Annotated[str | None, typer.Option(help="Hub repository, owner/name, to upload to; private if new.")] = None,
+    as_json: console.Json = False,
 ) -> None:
     """Write a trial's heads as PEFT adapters with a model card."""
-    screen = console.screen()
+    screen = console.screen(as_json)
     with console.exit_codes("the same command again"):
         files = export(ledger.load_sweep(sweep, output), trial, folder, volume=volume)
         screen.print(f"{len(files)} files in {folder}; read {folder}/README.md first", soft_wrap=True)
         if push is not None:
             _push(folder, push)
             screen.print(f"uploaded to {push}")
+        if as_json:
+            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            print(strict_json({"folder": str(folder), "files": [str(path) for path in files], **about}))
 
 
 def _push(folder: Path, repository: str) -> None:

@@ -223,6 +223,17 @@ class Ledger:
         from likra_ray.reporting.summary import sweep_summary
 
         found = self.sweep_findings()
+        return sweep_summary(
+            findings=found.findings if found is not None else (),
+            results=self.results,
+            headline=found.headline if found is not None else 0,
+            objective={str(metric): str(mode) for metric, mode in self.sweep.objective.items()},
+            locations=self._locations(),
+            refinement=rounds_in_words(self.refinements, self._record.get("refinement_ended")),
+        )
+
+    def _locations(self) -> dict[str, str]:
+        """Where all of it lies."""
         folder = f"{self.storage.root}/{self.sweep.name}"
         mlflow = f"mlflow ui --backend-store-uri {self._record.get('tracking_uri')}"
         locations = {"report": f"{folder}/report.html", "files": folder, "MLflow": mlflow}
@@ -230,14 +241,22 @@ class Ledger:
             locations["MLflow lacks"] = self._lacks
         if self.material.left_out:
             locations["left out"] = f"{len(self.material.left_out)} questions, named in {folder}/sweep.json"
-        return sweep_summary(
-            findings=found.findings if found is not None else (),
-            results=self.results,
-            headline=found.headline if found is not None else 0,
-            objective={str(metric): str(mode) for metric, mode in self.sweep.objective.items()},
-            locations=locations,
-            refinement=rounds_in_words(self.refinements, self._record.get("refinement_ended")),
-        )
+        return locations
+
+    def as_json(self) -> dict[str, Any]:
+        """What `--json` prints: the findings whole, the trials in short; each trial's result.json has the rest."""
+        found = self.sweep_findings()
+        told = ("key", "name", "status", "reason", "sampled", "heads", "trained", "seconds")
+        return {
+            "sweep": self.sweep.name,
+            "status": self._record["status"],
+            "headline": found.findings[found.headline].name if found is not None else None,
+            "verdicts": list(found.verdicts) if found is not None else [],
+            "configurations": list(found.findings) if found is not None else [],
+            "trials": [{field: getattr(result, field) for field in told} for result in self.results],
+            "refinement": rounds_in_words(self.refinements, self._record.get("refinement_ended")),
+            "locations": self._locations(),
+        }
 
     def _write(self) -> None:
         self.storage.write(f"{self.sweep.name}/sweep.json", self._json())

@@ -11,9 +11,7 @@ empty `correct`, was not measured. docs/locate.md says how it decides and how of
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +21,7 @@ import typer
 from likra_ray import console, ledger
 from likra_ray.analysis.critical_phase import locate
 from likra_ray.errors import InputError
-from likra_ray.records import CriticalPhase
+from likra_ray.records import CriticalPhase, strict_json
 from likra_ray.reporting.words import phase_in_words
 
 NEEDED = ("volume", "question", "correct")
@@ -97,22 +95,21 @@ def lines(found: Mapping[str, Mapping[str, CriticalPhase]]) -> Sequence[str]:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(epilog=console.examples(__doc__))
 def main(
     what: Annotated[str, typer.Argument(help="Name of a sweep, or a .csv file of answers.")],
     output: Annotated[str, typer.Option(help="Folder or URI the sweep was written to.")] = console.OUTPUT,
     seed: Annotated[
         int, typer.Option(min=0, help="Of the resampling, for a file; a sweep's comes from its trials.")
     ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, by configuration, then arm.")] = False,
+    as_json: console.Json = False,
 ) -> None:
     """Say where a learning curve has its critical phase, with 95 % intervals, or why none was found."""
-    screen = console.screen()
+    screen = console.screen(as_json)
     with console.exit_codes("the same command again"):
         found = of_file(Path(what), seed=seed) if what.endswith(".csv") else of_sweep(what, output)
         if as_json:
-            plain = {name: {arm: asdict(phase) for arm, phase in arms.items()} for name, arms in found.items()}
-            print(json.dumps(plain, indent=1))
+            print(strict_json(found))  # by configuration, then arm
             return
         for line in lines(found):
             screen.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -9,7 +9,7 @@ import builtins
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -196,7 +196,7 @@ class TrialResult:
 
     def to_json(self) -> str:
         """Strict JSON: NaN is null."""
-        return json.dumps(_without_nan(asdict(self)), indent=1, allow_nan=False)
+        return strict_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> TrialResult:
@@ -225,11 +225,22 @@ def _nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _without_nan(v) for k, v in value.items()}
+def strict_json(value: Any) -> str:
+    """JSON of records and of plain values: NaN and the infinities are null, a record is an object by field."""
+    return json.dumps(_plain(value), indent=1, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    if hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(v) for v in value]
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

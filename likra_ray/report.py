@@ -11,20 +11,25 @@ from typing import Annotated
 import typer
 
 from likra_ray import console, ledger
+from likra_ray.records import strict_json
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(epilog=console.examples(__doc__))
 def main(
     sweep: Annotated[str, typer.Argument(help="Name of the sweep: its folder below the output.")],
     output: Annotated[str, typer.Option(help="Folder or URI the sweep was written to.")] = console.OUTPUT,
+    as_json: console.Json = False,
 ) -> None:
     """Write report.html, figures/ and data/ of a sweep into its folder, and print its five verdicts."""
-    screen = console.screen()
+    screen = console.screen(as_json)
     with console.exit_codes("the same command again"):
         book = ledger.load_sweep(sweep, output)
         files = book.write_report()
+        if as_json:
+            print(strict_json(book.as_json()))
+            return
         found = book.sweep_findings()
         for verdict in found.verdicts if found is not None else ():
             screen.print(f"{verdict.subject}: {verdict.sentence}", highlight=False, markup=False, soft_wrap=True)

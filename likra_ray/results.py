@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from likra_ray.analysis import findings, sweep_findings
+from likra_ray.analysis import arms, findings, sweep_findings
 from likra_ray.analysis.curves import SeedTables
 from likra_ray.heads import counts
 from likra_ray.heads.orders import ROLES
@@ -36,6 +36,18 @@ def stored_tables(store: HeadStore, plan: TrialPlan) -> SeedTables | None:
         if len(by_role[role]) < len(found):
             return None
     return None if base is None or priors is None else _seed_tables(base, {**by_role, **priors})
+
+
+def accuracy_so_far(store: HeadStore, plan: TrialPlan, volume: int, *, weight: float) -> dict[str, float]:
+    """Accuracy by arm at one volume, of the arms whose heads are scored there already; for a screen, not a finding."""
+    there = {"base": store.table(plan.base_key, plan.evaluation_key, 0)}
+    there |= {role: store.table(head.key, plan.evaluation_key, volume) for role, head in plan.heads.items()}
+    tables = {role: table for role, table in there.items() if table is not None}
+    return {
+        name: float(np.mean(arms.credit(arms.arm_scores(name, tables, weight=weight), tables[arm.plus])))
+        for name, arm in arms.ARMS.items()
+        if name != "base" and set(arm.heads) <= set(tables)
+    }
 
 
 def _priors(

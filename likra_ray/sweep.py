@@ -28,6 +28,7 @@ from likra_ray import plan as plans
 from likra_ray import study as studies
 from likra_ray import trial as trials
 from likra_ray.driver import Driver
+from likra_ray.records import strict_json
 from likra_ray.refine import refine
 from likra_ray.spec import SweepSpec
 from likra_ray.storage import Storage, absolute, scratch
@@ -71,12 +72,14 @@ def _driven(
         book.replay(mirror, tracking_uri)
         return book
     materials.write(material, storage)
-    with console.ray_session(show_workers=False):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(console.ray_session(show_workers=False))
         concurrent = min(cluster.places(sweep.trial.resources), cluster.attempts())
         keep = trials.leases()
         book.begin(mirror, tracking_uri)
         driver = Driver(sweep, material, book, screen)
         driver.open_study(again)
+        stack.enter_context(driver.live(concurrent))
         began = time.monotonic()
 
         def left() -> float:
@@ -239,7 +242,7 @@ def _callback(driver: Driver) -> Any:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(epilog=console.examples(__doc__))
 def main(
     space: Annotated[Path, typer.Argument(help="Search space.")] = Path("search_spaces/quickstart.yaml"),
     set_: Annotated[list[str], typer.Option("--set", help="a.b=value, stronger than the file.")] = [],  # noqa: B006
@@ -247,18 +250,24 @@ def main(
     tracking_uri: Annotated[str, typer.Option(help="MLflow store.")] = TRACKING_URI,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Finish a sweep that was stopped.")] = False,
+    as_json: console.Json = False,
 ) -> None:
     """Run a sweep and say where the critical phase lies."""
-    screen = console.screen()
+    screen = console.screen(as_json)
     with console.exit_codes("the same command with --resume goes on"):
         found = settings.load(space, set_)
         if dry_run:
-            from likra_ray.dry_run import describe
+            from likra_ray.dry_run import describe, foresee
 
-            describe(found, Storage(absolute(output)), screen)
+            outlook = foresee(found, Storage(absolute(output)))
+            describe(outlook, screen)
+            if as_json:
+                print(strict_json(outlook))
             return
         book = run_sweep(found.sweep, output=output, tracking_uri=tracking_uri, resume=resume, screen=screen)
         screen.print(book.summary())
+        if as_json:
+            print(strict_json(book.as_json()))
         if not book.done:
             raise RuntimeError(f"no trial of {found.sweep.name} ended well; reasons are in the table above")
 

@@ -32,10 +32,17 @@ from likra_ray.workers import LEASES, work
 log = logging.getLogger(__name__)
 
 
-def run_trial(sweep: SweepSpec, point: Mapping[str, Any] | None = None, *, output: str = console.OUTPUT) -> TrialResult:
+def run_trial(
+    sweep: SweepSpec,
+    point: Mapping[str, Any] | None = None,
+    *,
+    output: str = console.OUTPUT,
+    show_workers: bool = True,
+) -> TrialResult:
     """Run one trial of a sweep on the running Ray cluster, or on this machine; a finished one is read.
 
-    point: values of searched fields; those it lacks keep the trial's own. Raises InputError before anything is used.
+    point: values of searched fields; those it lacks keep the trial's own; show_workers: print what workers
+    print. Raises InputError before anything is used.
     """
     point = dict(point or {})
     storage = Storage(absolute(output))
@@ -45,7 +52,7 @@ def run_trial(sweep: SweepSpec, point: Mapping[str, Any] | None = None, *, outpu
     except ValidationError as error:
         raise settings.input_error(error, lambda field: "point") from None
     material = plans.gather(sweep)
-    with console.ray_session(show_workers=True):
+    with console.ray_session(show_workers=show_workers):
         keep = leases()
         result = perform(
             trial, storage=storage, sweep=sweep.name, material=materials.write(material, storage), sampled=point
@@ -205,18 +212,24 @@ def release(holder: str) -> None:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(epilog=console.examples(__doc__))
 def main(
     space: Annotated[Path, typer.Argument(help="Search space; what it searches takes its first start_from point.")] = (
         Path("search_spaces/quickstart.yaml")
     ),
     set_: Annotated[list[str], typer.Option("--set", help="a.b=value, stronger than the file.")] = [],  # noqa: B006
     output: Annotated[str, typer.Option(help="Folder or URI for heads, tables and results.")] = console.OUTPUT,
+    as_json: console.Json = False,
 ) -> None:
     """Run one trial, here and now, and print what it found."""
     with console.exit_codes("the same command goes on from there"):
         sweep = settings.load(space, set_).sweep
-        result = run_trial(sweep, sweep.start_from[0] if sweep.start_from else {}, output=output)
+        result = run_trial(
+            sweep, sweep.start_from[0] if sweep.start_from else {}, output=output, show_workers=not as_json
+        )
+        if as_json:
+            print(result.to_json())
+            return
         storage = Storage(absolute(output))
         finding = results.finding(storage, [result])
         from likra_ray.reporting import summary

@@ -15,7 +15,7 @@ from typing import Any
 
 from likra_ray import material as materials
 from likra_ray import plan as plans
-from likra_ray import stall
+from likra_ray import results, stall
 from likra_ray.heads.orders import HeadOrder
 from likra_ray.heads.store import HeadStore
 from likra_ray.spec import TrialSpec
@@ -60,16 +60,7 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
 
     evaluation, prior = plans.evaluation_order(plan, material), plans.prior_order(plan, material)
     _score_base(producer, leased, plan.base_key, *(one for one in (evaluation, prior) if one is not None))
-    plausibility = None
-    if plans.needs_plausibility(trial):
-        asked = plans.plausibility_order(material)
-        _score_base(producer, leased, plan.base_key, asked)
-        scored = producer.store.table(plan.base_key, asked.key, 0)
-        assert scored is not None
-        plausibility = scored.logprob
-    pending = plans.head_orders(plan, trial, material, plausibility)
-    for order in pending:
-        _score_base(producer, leased, plan.base_key, *producer.references(order))
+    pending = _orders(producer, leased, trial, plan, material)
     producer.done.seconds["start"] = time.monotonic() - began
 
     def report(order: HeadOrder, step: Any) -> None:
@@ -78,6 +69,10 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
         if rank == 0 and step.examples in order.volumes:
             print(f"[rank 0] {order.role} head: {step.examples} of {order.volumes[-1]} examples, loss {step.loss:.4f}")
         ray.train.report({"role": order.role, "examples": step.examples, "of": order.volumes[-1], "loss": step.loss})
+
+    def scored(order: HeadOrder, volume: int) -> None:
+        found = results.accuracy_so_far(producer.store, plan, volume, weight=trial.weight) if rank == 0 else {}
+        ray.train.report({"role": order.role, "scored": volume, "arms": found})
 
     while pending:
         with contextlib.ExitStack() as held:
@@ -89,7 +84,7 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
                 for order in mine:
                     counts.keep(producer.store, producer.tokenizer, order)
             if mine:
-                producer.heads(mine, evaluation, report)
+                producer.heads(mine, evaluation, report, scored)
             for order in mine:
                 if prior is not None and order.role == "positive":
                     producer.head(order, prior, functools.partial(report, order))
@@ -127,6 +122,23 @@ def _producer(
     base.model.register_forward_pre_hook(lambda *_: beat())
     beat()
     return Producer(base, HeadStore(storage), plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads))
+
+
+def _orders(
+    producer: Any, leased: Callable[[str], Any], trial: TrialSpec, plan: plans.TrialPlan, material: materials.Material
+) -> list[HeadOrder]:
+    """The heads of a trial, once the base is asked what they rest on: likely wrong answers, pairs' references."""
+    plausibility = None
+    if plans.needs_plausibility(trial):
+        asked = plans.plausibility_order(material)
+        _score_base(producer, leased, plan.base_key, asked)
+        scored = producer.store.table(plan.base_key, asked.key, 0)
+        assert scored is not None
+        plausibility = scored.logprob
+    orders = plans.head_orders(plan, trial, material, plausibility)
+    for order in orders:
+        _score_base(producer, leased, plan.base_key, *producer.references(order))
+    return orders
 
 
 def _score_base(producer: Any, leased: Callable[[str], Any], base_key: str, *evaluations: Any) -> None:

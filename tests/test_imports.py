@@ -66,6 +66,7 @@ ORDER = (
     "trial",
     "cost",
     "dry_run",
+    "progress",
     "driver",
     "sweep",
     "doctor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -12,12 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 from finished import finished_trial
+from mlflow.tracking import MlflowClient
+from typer.testing import CliRunner
 
-from likra_ray import export, results
+from likra_ray import export, report, results
 from likra_ray.analysis.arms import arm_scores, credit, normalised
 from likra_ray.heads.scoring import solved
 from likra_ray.ledger import Ledger
 from likra_ray.records import Metric
+from likra_ray.reporting.tracking import Mirror
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install -e '.[bench]'")
 
@@ -76,6 +80,45 @@ def test_accuracies_equal_the_platforms(finished: tuple[Ledger, Path], arm: str)
     theirs = harness(sweep="smoke", arm=arm, output=book.storage.root, tasks_in=folder)
     assert theirs["acc,none"] == pytest.approx(platform(book, arm, "acc"))
     assert theirs["acc_norm,none"] == pytest.approx(platform(book, arm, "acc_norm"))
+
+
+@pytest.fixture(scope="module")
+def mirrored(finished: tuple[Ledger, Path]) -> tuple[Any, dict[str, Any], list[dict[str, str]]]:
+    """The trial's run in MLflow's own words, what `report --json` prints, and the report's learning curves."""
+    book, folder = finished
+    uri = f"sqlite:///{folder}/mlflow.db"
+    book.begin(Mirror(uri, "smoke"), uri)
+    book.close(interrupted=False)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("smoke")
+    [run] = client.search_runs([experiment.experiment_id], f"tags.`likra_ray.trial` = '{book.done[0].key}'")
+    printed = CliRunner().invoke(report.app, ["smoke", "--output", book.storage.root, "--json"])
+    assert printed.exit_code == 0, printed.output
+    with Path(book.storage.root, "smoke/data/learning_curves.csv").open(encoding="utf-8") as lines:
+        shown = list(csv.DictReader(lines))
+    return (client, run.info.run_id), json.loads(printed.stdout), shown
+
+
+@pytest.mark.parametrize("arm", ["sft", "likra", "base_likra"])
+def test_a_number_is_the_same_wherever_it_stands(finished: tuple[Ledger, Path], mirrored: Any, arm: str) -> None:
+    """result.json, what --json prints, MLflow, the report, lm-eval."""
+    book, folder = finished
+    (client, run), printed, shown = mirrored
+    [record] = [point.accuracy for point in book.done[0].curves[arm] if point.volume == 16]
+    theirs = harness(sweep="smoke", arm=arm, output=book.storage.root, tasks_in=folder)
+    history = client.get_metric_history(run, f"{arm}/accuracy")
+    [json_point] = [one for one in printed["configurations"][0]["curves"][arm] if one["volume"] == 16]
+    [row] = [row for row in shown if (row["arm"], row["volume"]) == (arm, "16")]
+    everywhere = {
+        "json": json_point["accuracy"],
+        "mlflow": {one.step: one.value for one in history}[16],
+        "report": float(row["accuracy"]),
+        "lm-eval": theirs["acc,none"],
+    }
+    assert everywhere == {place: pytest.approx(record, abs=1e-12) for place in everywhere}
+    interval = [point.interval for point in book.done[0].curves[arm] if point.volume == 16][0]
+    assert (float(row["low"]), float(row["high"])) == pytest.approx(json_point["interval"], abs=1e-12)
+    assert json_point["interval"] == pytest.approx(list(interval), abs=0.05), "another resampling of the same answers"
 
 
 def test_exported_heads_and_every_kind_of_request(finished: tuple[Ledger, Path]) -> None:

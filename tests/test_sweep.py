@@ -48,6 +48,11 @@ def sets(*values: str) -> list[str]:
     return [part for value in values for part in ("--set", value)]
 
 
+def at(result: TrialResult) -> list[str]:
+    """The settings of a trial, as a user fixes them."""
+    return sets(*(f"trial.{field}={value}" for field, value in result.sampled.items()))
+
+
 def ledger(folder: Path, *overrides: str) -> Ledger:
     found = settings.load(SMOKE, overrides).sweep
     return open_ledger(Storage(str(folder / "out")), found, plans.gather(found), resume=True)
@@ -69,6 +74,8 @@ class TestFinishedSweep:
         assert ended.returncode == 0, ended.stderr[-3000:]
         for said in (
             "[driver] 3 of 3",
+            ": accuracy sft 8:",
+            ": accuracy likra 8:",
             "likra",
             "base_likra",
             "none found",
@@ -139,6 +146,21 @@ class TestFinishedSweep:
         assert time.monotonic() - began < 60
         assert before == {path: path.stat().st_mtime_ns for path in (folder / "out/heads").rglob("*") if path.is_file()}
 
+    def test_json_alone_on_standard_output(self, finished: Finished) -> None:
+        folder, _ = finished
+        again = run("sweep", folder, "--json")
+        printed = json.loads(again.stdout)
+        book = ledger(folder)
+        assert printed["status"] == "done" and printed["sweep"] == "smoke"
+        assert [one["key"] for one in printed["trials"]] == [result.key for result in book.results]
+        assert [one["name"] for one in printed["configurations"]] == [one.name for one in book.findings()]
+        assert Path(printed["locations"]["report"]).is_file()
+        assert "likra_ray" not in again.stdout.splitlines()[0] and "Headline" in again.stderr
+        one = json.loads(run("trial", folder, *at(book.results[0]), "--json").stdout)
+        assert one["key"] == book.results[0].key and one["curves"]["likra"]
+        foreseen = json.loads(run("sweep", folder, "--dry-run", "--json").stdout)
+        assert foreseen["trials"] == 3 and foreseen["fields"]["name"] == {"value": "smoke", "origin": SMOKE}
+
     def test_another_sweep_of_that_name_is_refused(self, finished: Finished) -> None:
         folder, _ = finished
         other = run("sweep", folder, "--set", "trial.learning_rate=0.002")
@@ -147,9 +169,7 @@ class TestFinishedSweep:
 
     def test_a_trial_finds_its_heads_in_the_store(self, finished: Finished) -> None:
         folder, _ = finished
-        point = ledger(folder).results[0].sampled
-        fixed = [part for field, value in point.items() for part in ("--set", f"trial.{field}={value}")]
-        ended = run("trial", folder, *fixed, "--set", "name=alone")
+        ended = run("trial", folder, *at(ledger(folder).results[0]), "--set", "name=alone")
         assert ended.returncode == 0, ended.stderr[-3000:]
         [path] = (folder / "out/alone/trials").glob("*/result.json")
         assert TrialResult.from_json(path.read_text()).trained == {"positive": 0, "negative": 0}

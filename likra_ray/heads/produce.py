@@ -86,9 +86,16 @@ class Producer:
         self.heads([order], evaluation, lambda _, step: report(step))
 
     def heads(
-        self, orders: Sequence[HeadOrder], evaluation: EvaluationOrder, report: Callable[[HeadOrder, Step], None]
+        self,
+        orders: Sequence[HeadOrder],
+        evaluation: EvaluationOrder,
+        report: Callable[[HeadOrder, Step], None],
+        scored: Callable[[HeadOrder, int], None] = lambda *_: None,
     ) -> None:
-        """The same of heads of different roles; where there are several, they are trained at once."""
+        """The same of heads of different roles; where there are several, they are trained at once.
+
+        scored: told of every volume whose score table was made, on every rank, once it is in the store.
+        """
         if self.rank == 0:
             for order in orders:
                 self.store.describe(order.key, order.fields)
@@ -111,6 +118,7 @@ class Producer:
                     for volume in volumes:
                         adapters.write(self.model, order.role, self._load(order, volume))
                         self._score(engine, order.key, evaluation, volume)
+                        scored(order, volume)
         for role in others:
             if adapters.fingerprint(adapters.read(self.model, role)) != untouched[role]:
                 raise RuntimeError(f"making {', '.join(order.key for order in orders)} moved the {role} adapter")
