@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,6 +49,12 @@ def run(app: typer.Typer) -> None:
             raise
         print(f"error: {' '.join(error.format_message().split())} (--help lists the options)", file=sys.stderr)
         raise SystemExit(WRONG_INPUT) from None
+
+
+def sweeps(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of the sweeps in the output folder on this disk that begin so, for the shell to complete."""
+    there = Path(context.params.get("output") or OUTPUT).glob("*/sweep.json")
+    return sorted(path.parent.name for path in there if path.parent.name.startswith(incomplete))
 
 
 def examples(doc: str | None) -> str:

@@ -155,7 +155,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(epilog=console.examples(__doc__))
 def main(
-    sweep: Annotated[str, typer.Argument(help="Name of the sweep: its folder below the output.")],
+    sweep: Annotated[
+        str, typer.Argument(help="Name of the sweep: its folder below the output.", autocompletion=console.sweeps)
+    ],
     trial: Annotated[str, typer.Argument(help="Key of a finished trial, or its beginning, or best.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; empty, or not there yet.")],
     output: Annotated[str, typer.Option(help="Folder or URI the sweep was written to.")] = console.OUTPUT,

@@ -97,7 +97,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(epilog=console.examples(__doc__))
 def main(
-    what: Annotated[str, typer.Argument(help="Name of a sweep, or a .csv file of answers.")],
+    what: Annotated[
+        str, typer.Argument(help="Name of a sweep, or a .csv file of answers.", autocompletion=console.sweeps)
+    ],
     output: Annotated[str, typer.Option(help="Folder or URI the sweep was written to.")] = console.OUTPUT,
     seed: Annotated[
         int, typer.Option(min=0, help="Of the resampling, for a file; a sweep's comes from its trials.")

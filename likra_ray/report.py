@@ -18,7 +18,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(epilog=console.examples(__doc__))
 def main(
-    sweep: Annotated[str, typer.Argument(help="Name of the sweep: its folder below the output.")],
+    sweep: Annotated[
+        str, typer.Argument(help="Name of the sweep: its folder below the output.", autocompletion=console.sweeps)
+    ],
     output: Annotated[str, typer.Option(help="Folder or URI the sweep was written to.")] = console.OUTPUT,
     as_json: console.Json = False,
 ) -> None:

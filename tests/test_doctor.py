@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +57,8 @@ def test_one_that_is_needed_and_missing_fails(monkeypatch: pytest.MonkeyPatch) -
     checks.append(doctor.Check("Ray", False, "no room", "give it room"))
     ended = CliRunner().invoke(doctor.app, [])
     assert ended.exit_code == 1 and "MISSING Ray" in ended.stdout and "-> give it room" in ended.stdout
+    ended = CliRunner().invoke(doctor.app, ["--json"])
+    assert ended.exit_code == 1 and json.loads(ended.stdout)["Ray"]["mend"] == "give it room"
 
 
 def test_the_console_script_has_every_command() -> None:
@@ -64,3 +68,30 @@ def test_the_console_script_has_every_command() -> None:
     for command in COMMANDS:
         assert f" {command} " in ended.stdout
     assert [command.name for command in cli.app.registered_commands] == list(COMMANDS)
+
+
+def test_help_ends_in_examples() -> None:
+    for command in COMMANDS:
+        shown = CliRunner().invoke(cli.app, [command, "--help"]).stdout
+        assert f"likra_ray {command}" in shown.partition("Examples:")[2], command
+
+
+COMPLETED = [
+    ("likra_ray do", 1, ["doctor"]),
+    ("likra_ray report qu", 2, ["quickstart"]),
+    ("likra_ray report --output other ", 4, ["mine", "yours"]),
+    ("likra_ray sweep --dr", 2, ["--dry-run"]),
+]
+
+
+@pytest.mark.parametrize(("typed", "word", "offered"), COMPLETED)
+def test_the_shell_completes_commands_and_sweeps(typed: str, word: int, offered: list[str], tmp_path: Path) -> None:
+    for name in ("results/quickstart", "results/heads/x", "other/mine", "other/yours"):
+        (tmp_path / name).mkdir(parents=True)
+        if "x" not in name:
+            (tmp_path / name / "sweep.json").touch()
+    script = Path(sys.executable).with_name("likra_ray")
+    asked = {"_LIKRA_RAY_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(word)}
+    ended = subprocess.run([script], capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path,
+                           env={**os.environ, **asked})  # fmt: skip
+    assert ended.stdout.split() == offered, ended.stderr

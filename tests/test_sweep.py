@@ -159,7 +159,7 @@ class TestFinishedSweep:
         one = json.loads(run("trial", folder, *at(book.results[0]), "--json").stdout)
         assert one["key"] == book.results[0].key and one["curves"]["likra"]
         foreseen = json.loads(run("sweep", folder, "--dry-run", "--json").stdout)
-        assert foreseen["trials"] == 3 and foreseen["fields"]["name"] == {"value": "smoke", "origin": SMOKE}
+        assert foreseen["trials"] == 3 and foreseen["fields"]["name"] == {"value": "smoke", "origin": "smoke.yaml"}
 
     def test_another_sweep_of_that_name_is_refused(self, finished: Finished) -> None:
         folder, _ = finished
