@@ -63,11 +63,6 @@ def measured(curve: Sequence[CurvePoint]) -> list[CurvePoint]:
     return [point for point in curve if not math.isnan(point.accuracy)]
 
 
-def has_volumes(curve: Sequence[CurvePoint]) -> bool:
-    """Whether it is a curve, not volume 0 alone."""
-    return any(point.volume > 0 for point in curve)
-
-
 def draw_learning_curves(figure: FigureBase, *, finding: Finding) -> None:
     """Accuracy by volume of MAIN_ARMS with 95 % bands, the base, chance, and every critical phase found."""
     axes = drawing.gridded(figure.add_subplot())
