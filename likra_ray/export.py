@@ -25,9 +25,10 @@ from likra_ray.heads import base as bases
 from likra_ray.heads.store import HeadStore
 from likra_ray.ledger import Ledger
 from likra_ray.likra_model import ABOUT, LikraModel
+from likra_ray.question_spec import Sources
 from likra_ray.records import TrialResult
 from likra_ray.reporting.model_card import CardFacts, model_card
-from likra_ray.spec import Sources, TrialSpec
+from likra_ray.spec import TrialSpec
 
 BEST = "best"
 """In place of a trial's key: the first seed of the configuration the report opens with."""

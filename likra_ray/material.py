@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from likra_ray.errors import InputError
+from likra_ray.question_spec import SourceSpec
 from likra_ray.questions import controls, sources
 from likra_ray.records import Question
-from likra_ray.spec import SourceSpec
 from likra_ray.storage import Storage
 
 
@@ -83,9 +83,15 @@ def load(
     questions: list[Question] = []
     left_out: list[tuple[str, str]] = []
     for spec in specs:
-        split = spec.split or sources.default_split(spec.source, role)
-        defects = sources.default_defects(spec.source)
-        loaded = sources.load(spec.source, split=split, folder=spec.folder, defects=defects)
+        through = spec.mapping is not None
+        loaded = sources.load(
+            spec.source,
+            split=spec.split or sources.default_split(spec.source, role, mapped=through),
+            folder=spec.folder,
+            config=spec.config,
+            mapping=spec.mapping,
+            defects=sources.default_defects(spec.source, mapped=through),
+        )
         if asked_for is not None:
             controls.check_asked(loaded.questions, where=spec.source, field=asked_for)
         questions += sources.keep(loaded.questions, spec.limit) if spec.limit else loaded.questions

@@ -56,7 +56,11 @@ def gather(sweep: SweepSpec) -> Material:
     evaluate, left_out = load(questions.evaluate, "evaluate", asked_for=asked_for)
     pool, left_out_of_train = load(questions.train, "train", asked_for=listed)
     apart = sources.without_overlap(pool, evaluate)
-    refuse = [source.source for source in questions.train if sources.default_defects(source.source) == "refuse"]
+    refuse = [
+        source.source
+        for source in questions.train
+        if sources.default_defects(source.source, mapped=source.mapping is not None) == "refuse"
+    ]
     if apart.left_out and refuse:
         identity, reason = apart.left_out[0]
         raise InputError(where=refuse[0], field=identity, value=f"{reason} ({len(apart.left_out)} such)",

@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import yaml
 from pydantic import ValidationError
 
 from likra_ray import search
 from likra_ray.errors import InputError
-from likra_ray.spec import Choices, Range, SourceSpec, SweepSpec, TrialSpec
+from likra_ray.question_spec import SourceSpec
+from likra_ray.spec import Choices, Range, SweepSpec, TrialSpec
 
 COMMAND_LINE = "--set"
 
@@ -222,10 +223,11 @@ def _known_fields(place: Sequence[str | int]) -> list[str]:
     """Names a mapping at this place of a sweep may hold."""
     model: Any = SweepSpec
     for part in place:
-        if part == "train" or part == "evaluate":
+        if part in ("train", "evaluate", "other"):
             model = SourceSpec
         elif _names_a_type(part):
             model = Choices if part == "Choices" else Range
         elif isinstance(part, str) and part in getattr(model, "model_fields", {}):
             model = model.model_fields[part].annotation
+            model = next((one for one in get_args(model) if hasattr(one, "model_fields")), model)
     return list(getattr(model, "model_fields", ())) or ["the fields that likra_ray/spec.py lists"]
