@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from likra_ray.errors import InputError
 from likra_ray.question_spec import SourceSpec
@@ -32,11 +33,14 @@ class Material:
     """Of another data set, for far answers; often none."""
     left_out: tuple[tuple[str, str], ...]
     """(id, reason) of every question that was not used."""
+    chat: bool = False
+    """Prompts and answers are turns of the base's chat template."""
 
     def to_json(self) -> str:
         """What workers read back."""
         lists = {name: [question.to_json() for question in getattr(self, name)] for name in _LISTS}
-        rest = {"base": self.base, "identity": self.identity, "left_out": self.left_out}
+        rest: dict[str, Any] = {"base": self.base, "identity": self.identity, "left_out": self.left_out}
+        rest |= {"chat": True} if self.chat else {}  # not where it is false: older files keep their names
         return json.dumps({**rest, **lists}, ensure_ascii=False)
 
     @classmethod

@@ -83,9 +83,13 @@ def gather(sweep: SweepSpec) -> Material:
         evaluate=final(evaluate),
         others=tuple(load(others, "train")[0]) if others else (),
         left_out=(*left_out, *left_out_of_train, *apart.left_out),
+        chat=questions.chat,
     )
     _check_volumes(sweep, material)
     _check_targets(sweep.trial.lora.targets, base)
+    if questions.chat and bases.has_chat_template(base) is False:
+        raise InputError(where="search space", field="questions.chat", value=True,
+                         allowed=f"false with {sweep.base}, whose tokenizer has no chat template")  # fmt: skip
     return material
 
 
@@ -188,9 +192,15 @@ def _recipe(trial: TrialSpec, material: Material) -> dict[str, Any]:
 def _head_recipe(role: Role, trial: TrialSpec, material: Material) -> dict[str, Any]:
     """What a head learns beyond the training questions and their order. A baseline's pairs are the negatives', each
     with its question's correct answer."""
+    turns = {"chat": True} if material.chat else {}
     if role == "positive":
-        return _labels(trial)
-    return _recipe(trial, material) | ({"beta": trial.beta} if role in WITH_BETA else {})
+        return _labels(trial) | turns
+    return _recipe(trial, material) | ({"beta": trial.beta} if role in WITH_BETA else {}) | turns
+
+
+def _as_asked(material: Material, key: str) -> str:
+    """A key of what is asked, which is another where it is asked in turns."""
+    return f"{key}-chat" if material.chat else key
 
 
 def _labels(trial: TrialSpec) -> dict[str, Any]:
@@ -218,7 +228,7 @@ def trial_plan(material: Material, trial: TrialSpec) -> TrialPlan:
     evaluation = EvaluationSpec(
         base=material.identity,
         questions=material.digests["evaluate"],
-        prefix=material.digests["shots"],
+        prefix=_as_asked(material, material.digests["shots"]),
         precision=trial.precision,
     )
     # Workers and ZeRO stage do not change a result, so they are not in its name; beta is in the keys of the heads that
@@ -231,7 +241,7 @@ def trial_plan(material: Material, trial: TrialSpec) -> TrialPlan:
     identity = hashlib.sha256(material.identity.encode()).hexdigest()[:12]
     return TrialPlan(
         key=hashlib.sha256(text.encode()).hexdigest()[:12],
-        base_key=f"base-{identity}-{trial.precision}",
+        base_key=_as_asked(material, f"base-{identity}-{trial.precision}"),
         evaluation_key=evaluation.key,
         prior_key=_prior_evaluation(material, trial).key if trial.prior else None,
         heads=heads,
@@ -255,7 +265,7 @@ def _prior_evaluation(material: Material, trial: TrialSpec) -> EvaluationSpec:
     return EvaluationSpec(
         base=material.identity,
         questions=material.unasked_digest,
-        prefix=questions_digest(()),
+        prefix=_as_asked(material, questions_digest(())),
         precision=trial.precision,
     )
 

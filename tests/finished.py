@@ -11,6 +11,7 @@ from likra_ray.heads import base as bases
 from likra_ray.heads import counts
 from likra_ray.heads.produce import Producer
 from likra_ray.heads.store import HeadStore
+from likra_ray.heads.tokens import chat
 from likra_ray.ledger import Ledger, open_ledger
 from likra_ray.storage import Storage
 
@@ -29,9 +30,10 @@ def finished_trial(output: Path, *overrides: str) -> Ledger:
     trial, store = sweep.trial, HeadStore(storage)
     plan = plans.trial_plan(material, trial)
     evaluation = plans.evaluation_order(plan, material)
-    producer = Producer(
-        bases.load(bases.resolve(sweep.base)), store, plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads)
-    )
+    base = bases.load(bases.resolve(sweep.base))
+    if material.chat:
+        base = base._replace(tokenizer=chat(base.tokenizer))
+    producer = Producer(base, store, plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads))
     producer.base_table(plan.base_key, evaluation)
     for order in plans.head_orders(plan, trial, material, None):
         counts.keep(store, producer.tokenizer, order)
