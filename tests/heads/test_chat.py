@@ -72,7 +72,9 @@ def test_tokens_are_those_of_the_whole_conversation(name: str, template: str, co
         pairs = [(question.prompt, option.text) for option in question.options]
         for (prompt, answer), found in zip(pairs, encode(Chat(tokenizer), pairs, shots=before), strict=True):
             whole = reference(tokenizer, [*before, (prompt, answer)])
-            assert list(found.tokens) == whole[: len(found.tokens)]
+            # A space behind the answer may become part of its last token where the tokenizer merges across spaces.
+            end = len(found.tokens) - ("trimmed" in template and name == "SentencePiece's spaces")
+            assert list(found.tokens[:end]) == whole[:end]
             said = letters(tokenizer.decode(found.tokens[found.answer_start :]))
             assert said == letters(answer) or "<unk>" in said, "the scored tokens are not the answer's"
             rest = tokenizer.decode(whole[len(found.tokens) :])
