@@ -73,6 +73,7 @@ class LikraModel:
             raise InputError(where=str(folder / ABOUT), field="base", value=found.identity,
                              allowed=f"the base these heads were trained on, {about['base_identity']}")  # fmt: skip
         loaded = bases.load(found)
+        bases.check(found, loaded.model)
         first, *others = about["heads"]
         model = PeftModel.from_pretrained(loaded.model, str(folder / first), adapter_name=first)
         for role in others:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from likra_ray.errors import InputError
 from likra_ray.heads import base as bases
-from likra_ray.heads.orders import ROLES, WITH_BETA, EvaluationOrder, HeadOrder, Manner, Role
+from likra_ray.heads.orders import ALL_LINEAR, ROLES, WITH_BETA, EvaluationOrder, HeadOrder, Manner, Role
 from likra_ray.keys import EvaluationSpec, HeadSpec
 from likra_ray.material import Material, load, questions_digest
 from likra_ray.questions import controls, curriculum, sources
@@ -127,7 +127,8 @@ def _check_volumes(sweep: SweepSpec, material: Material) -> None:
 def _check_targets(targets: Sequence[str], base: bases.Base) -> None:
     """The layers to adapt must be the base's; where its configuration is not on this machine, the workers say so."""
     there = bases.linear_layers(base)
-    missing = [target for target in targets if there is not None and target not in there]
+    wanted = () if tuple(targets) == ALL_LINEAR else targets
+    missing = [target for target in wanted if there is not None and target not in there]
     if missing and there is not None:
         raise InputError(where="search space", field="trial.lora.targets", value=missing,
                          allowed=f"linear layers of {base.path}: {', '.join(sorted(there))}")  # fmt: skip

@@ -25,7 +25,7 @@ class LoraSpec(Spec):
     alpha: Annotated[float, Field(gt=0)] = 8
     """Scale numerator: the update is alpha / rank * B A (paper's code: 8)."""
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("gate_proj", "up_proj", "down_proj")
-    """Names of the linear layers adapted (paper's code: the MLP's three)."""
+    """Names of the linear layers adapted (paper's code: the MLP's three), or all-linear alone."""
 
 
 class NegativeSourceSpec(Spec):

@@ -126,6 +126,7 @@ def _producer(
         base = base._replace(tokenizer=chat(base.tokenizer))
     if on_gpu:
         base.model.to(f"cuda:{torch.cuda.current_device()}")
+    bases.check(found, base.model)
     # Whatever trains or scores goes through the model, so nothing else has to say that it moves.
     base.model.register_forward_pre_hook(lambda *_: beat())
     beat()

@@ -120,6 +120,8 @@ def linear_layers(base: Base) -> set[str] | None:
     """
     import torch
 
+    from likra_ray.heads import adapters, reading
+
     if base.path == RANDOM_TINY:
         model = _random_tiny().model
     elif Path(base.path).is_dir():
@@ -133,7 +135,26 @@ def linear_layers(base: Base) -> set[str] | None:
             raise _unknown(base.path, f"{type(error).__name__}: {error}") from None
     else:
         return None
-    return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    try:
+        reading.check_kind(model)
+    except reading.Unreadable as error:
+        raise _unreadable(base, error) from None
+    return adapters.linear_layers(model)
+
+
+def check(base: Base, model: Any) -> None:
+    """Raises InputError for a model that does not read rows as the texts they are made of (heads/reading.py)."""
+    from likra_ray.heads import reading
+
+    try:
+        reading.check(model)
+    except reading.Unreadable as error:
+        raise _unreadable(base, error) from None
+
+
+def _unreadable(base: Base, error: ValueError) -> InputError:
+    allowed = f"a causal LM whose attention goes by mask and positions alone ({error})"
+    return InputError(where="search space", field="base", value=base.path, allowed=allowed)
 
 
 def has_chat_template(base: Base) -> bool | None:
