@@ -21,9 +21,9 @@ FAST = ("search={}", "trial.learning_rate=0.01", "trial.zero_stage=null", "trial
 """One trial of plain PyTorch; the rate is high, so that 16 examples move the heads."""
 
 
-def finished_trial(output: Path, *overrides: str) -> Ledger:
-    """Train, score and record the one trial of smoke.yaml under FAST and `overrides`."""
-    sweep = settings.load(SMOKE, [*FAST, *overrides]).sweep
+def finished_trial(output: Path, *overrides: str, space: Path = SMOKE) -> Ledger:
+    """Train, score and record the one trial of a search space, smoke.yaml's, under FAST and `overrides`."""
+    sweep = settings.load(space, [*FAST, *overrides]).sweep
     material = plans.gather(sweep)
     storage = Storage(str(output))
     materials.write(material, storage)

@@ -47,7 +47,10 @@ def check_kind(model: Any) -> None:
 
 @torch.no_grad()
 def check(model: Any) -> None:
-    """Raise Unreadable unless four short texts have the same log p in a row as alone: a fraction of a second."""
+    """Raise Unreadable unless the last of four short texts has the log p in their row that it has alone.
+
+    Three passes over 40 tokens at most; the last text has all the others before it.
+    """
     check_kind(model)
     device = next(iter(model.parameters())).device
     texts = _texts(int(model.config.get_text_config().vocab_size))
@@ -57,8 +60,7 @@ def check(model: Any) -> None:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise Unreadable(f"{type(model).__name__} cannot read rows ({type(error).__name__}: {error})") from error
-    alone = torch.tensor([_alone(model, text, device) for group in texts for text in group])
-    apart = float((together.float().cpu() - alone).abs().max())
+    apart = abs(float(together[-1]) - _alone(model, texts[-1][-1], device))
     if not apart <= CLOSE.get(next(iter(model.parameters())).dtype, CLOSE[torch.float32]):
         raise Unreadable(f"{type(model).__name__} reads a text in a row as another than alone, by {apart:.2g} nat")
 

@@ -152,7 +152,7 @@ def test_what_would_misread_a_row_is_refused(name: str, tmp_path: Path) -> None:
 def test_the_measurement_finds_what_the_rules_do_not_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the rules: the model itself shows it. GPT-Neo's window needs a row longer than it, so here it is small."""
+    """Without the rules: the model itself shows it. A window needs a row longer than it, so GPT-Neo's is small here."""
     kind, fields, _ = UNREADABLE[name]
     fields = fields | ({"window_size": 4} if name == "gpt-neo" else {})
     loaded = bases.load(bases.resolve(made(kind, fields, tmp_path / "base")))
