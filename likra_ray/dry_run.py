@@ -18,6 +18,7 @@ from likra_ray.cost import CHARACTERS_A_TOKEN, scoring_operations, training_oper
 from likra_ray.errors import Unreachable
 from likra_ray.heads.orders import BASELINES, Role
 from likra_ray.heads.store import HeadStore
+from likra_ray.records import Question
 from likra_ray.search import values
 from likra_ray.settings import Settings, resolved
 from likra_ray.spec import SweepSpec, TrialSpec
@@ -25,6 +26,9 @@ from likra_ray.storage import Storage
 
 MOST_POINTS = 4096
 """Points of a finite space that are looked at one by one; a larger or continuous one is bounded by the budget."""
+
+SHOWN, MOST_OPTIONS = 200, 6
+"""Of the question that is shown: characters of each text, the prompt's last ones, and options."""
 
 REACHED = 0.4
 """Share of the machine's matrix-multiply rate a sweep reaches (first quickstarts, docs/LOG.md, 2026-11-23)."""
@@ -66,6 +70,7 @@ def describe(settings: Settings, storage: Storage, screen: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    screen.print(_first(material.train[0]), markup=False, highlight=False, soft_wrap=True)
     points, exact = _points(sweep)
     work = count(sweep, material, points, HeadStore(storage))
     most = "" if exact else "at most "
@@ -79,6 +84,13 @@ def describe(settings: Settings, storage: Storage, screen: Console) -> None:
         soft_wrap=True,
     )
     screen.print(_time(work, material, sweep.trial), highlight=False, soft_wrap=True)
+
+
+def _first(question: Question) -> str:
+    """A question as it was read, so that a wrong mapping is seen before it is learnt from."""
+    options = [f"{option.text[:SHOWN]!r} ({option.kind})" for option in question.options[:MOST_OPTIONS]]
+    more = f" and {len(question.options) - MOST_OPTIONS} more" if len(question.options) > MOST_OPTIONS else ""
+    return f"the first to train on: {question.prompt[-SHOWN:]!r}, then one of {', '.join(options)}{more}"
 
 
 def _points(sweep: SweepSpec) -> tuple[list[dict[str, Any]], bool]:
