@@ -20,6 +20,9 @@ from likra_ray.spec import Choices, Range, SweepSpec, TrialSpec
 
 COMMAND_LINE = "--set"
 
+LONGEST = 1000
+"""Bits of a whole number: what is larger is no float, and from 4300 digits on Python does not write it out."""
+
 LARGEST, MOST_VALUES = 2**20, 20_000
 """Bytes and values of a search space, far above any real one (the largest of search_spaces/ has under 100 values)."""
 
@@ -116,6 +119,8 @@ def _check_size(tree: Any, left: list[int]) -> None:
     left[0] -= 1
     if left[0] < 0:
         raise yaml.YAMLError(f"more than {MOST_VALUES} values")
+    if isinstance(tree, int) and tree.bit_length() > LONGEST:
+        raise yaml.YAMLError("a whole number of more than 300 digits")
     for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple | set) else ():
         _check_size(child, left)
 
