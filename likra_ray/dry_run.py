@@ -18,6 +18,7 @@ from likra_ray.cost import CHARACTERS_A_TOKEN, scoring_operations, training_oper
 from likra_ray.errors import Unreachable
 from likra_ray.heads.orders import BASELINES, Role
 from likra_ray.heads.store import HeadStore
+from likra_ray.records import Question
 from likra_ray.search import values
 from likra_ray.settings import Settings, resolved
 from likra_ray.spec import SweepSpec
@@ -25,6 +26,9 @@ from likra_ray.storage import Storage
 
 MOST_POINTS = 4096
 """Points of a finite space that are looked at one by one; a larger or continuous one is bounded by the budget."""
+
+SHOWN, MOST_OPTIONS = 200, 6
+"""Of the question that is shown: characters of each text, the prompt's last ones, and options."""
 
 REACHED = 0.4
 """Share of the machine's matrix-multiply rate a sweep reaches (first quickstarts, docs/LOG.md, 2026-11-23)."""
@@ -55,6 +59,8 @@ class Outlook(NamedTuple):
     """Why the rest is None: a base or a source that cannot be reached from here."""
     questions: dict[str, int] | None = None
     """train, evaluate, options (of those evaluated), shots, left_out."""
+    first: Question | None = None
+    """The first one to train on, as it was read."""
     trials: int | None = None
     exact: bool | None = None
     """Whether just this work will be done, or at most."""
@@ -89,6 +95,7 @@ def foresee(settings: Settings, storage: Storage) -> Outlook:
             "shots": len(material.shots),
             "left_out": len(material.left_out),
         },
+        first=material.train[0],
         trials=min(sweep.budget.trials, len(points)) if sweep.search else 1,
         exact=exact,
         work=work,
@@ -108,7 +115,7 @@ def describe(outlook: Outlook, screen: Console) -> None:
 
 
 def _lines(outlook: Outlook) -> Iterator[str]:
-    if outlook.questions is None or outlook.work is None:
+    if outlook.questions is None or outlook.first is None or outlook.work is None:
         yield f"not counted here: {outlook.not_counted}"
         yield "heads, examples and time are counted where base and questions can be reached"
         return
@@ -117,6 +124,7 @@ def _lines(outlook: Outlook) -> Iterator[str]:
         f"questions: {asked['train']} to train on, {asked['evaluate']} with {asked['options']} options to evaluate "
         f"on, {asked['shots']} solved examples before each, {asked['left_out']} left out"
     )
+    yield _first(outlook.first)
     kinds = ", ".join(f"{count} {role}" for role, count in work.heads.items())
     yield (
         f"{outlook.trials} trials: {most}{sum(work.heads.values())} heads ({kinds}), {work.stored} of them stored; "
@@ -131,6 +139,13 @@ def _lines(outlook: Outlook) -> Iterator[str]:
         apart = "start-up, refinement and baselines' references not counted"
         terms = f"{outlook.operations / 1e12:.1f} TFLOP; {apart}"
         yield f"time: about {outlook.minutes:.1f} minutes on this machine for {terms}"
+
+
+def _first(question: Question) -> str:
+    """A question as it was read, so that a wrong mapping is seen before it is learnt from."""
+    options = [f"{option.text[:SHOWN]!r} ({option.kind})" for option in question.options[:MOST_OPTIONS]]
+    more = f" and {len(question.options) - MOST_OPTIONS} more" if len(question.options) > MOST_OPTIONS else ""
+    return f"the first to train on: {question.prompt[-SHOWN:]!r}, then one of {', '.join(options)}{more}"
 
 
 def _points(sweep: SweepSpec) -> tuple[list[dict[str, Any]], bool]:

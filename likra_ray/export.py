@@ -25,9 +25,11 @@ from likra_ray.heads import base as bases
 from likra_ray.heads.store import HeadStore
 from likra_ray.ledger import Ledger
 from likra_ray.likra_model import ABOUT, LikraModel
+from likra_ray.question_spec import Sources
+from likra_ray.questions.sources import FILE
 from likra_ray.records import TrialResult, strict_json
 from likra_ray.reporting.model_card import CardFacts, model_card
-from likra_ray.spec import Sources, TrialSpec
+from likra_ray.spec import TrialSpec
 
 BEST = "best"
 """In place of a trial's key: the first seed of the configuration the report opens with."""
@@ -68,6 +70,7 @@ def export(book: Ledger, trial: str, folder: str | Path, *, volume: int | None =
         "sweep": book.sweep.name,
         "trial": result.key,
         "version": likra_ray.__version__,
+        "chat": book.material.chat,
     }
     files[ABOUT] = json.dumps(about, indent=1).encode()
     card = model_card(_facts(book, result, spec, volumes)).encode()
@@ -135,7 +138,8 @@ def _facts(book: Ledger, result: TrialResult, spec: TrialSpec, volumes: dict[str
         name=result.name,
         heads=volumes,
         training=f"{_named(questions.train)}, {len(book.material.train)} questions to draw from",
-        evaluation=f"{_named(questions.evaluate)}, {len(book.material.evaluate)} questions, {questions.shots}-shot",
+        evaluation=f"{_named(questions.evaluate)}, {len(book.material.evaluate)} questions, {questions.shots}-shot"
+        f"{', as turns of a chat' if questions.chat else ''}",
         settings={field: fields[field] for field in SHAPING},
         curves=result.curves,
         phase=result.phase,
@@ -146,8 +150,10 @@ def _facts(book: Ledger, result: TrialResult, spec: TrialSpec, volumes: dict[str
 
 def _named(sources: Sources) -> str:
     """Names alone: where they lay on the machine is nobody's business."""
-    return " and ".join(Path(source.source).name if source.source.endswith(".jsonl") else source.source
-                        for source in sources)  # fmt: skip
+    return " and ".join(
+        Path(source.source).name if source.source.endswith(FILE) or Path(source.source).is_dir() else source.source
+        for source in sources
+    )
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from likra_ray.spec import Baseline, LoraSpec, Spec
+from likra_ray.question_spec import Spec
+from likra_ray.spec import Baseline, LoraSpec
 
 
 class HeadSpec(Spec):

@@ -4,8 +4,9 @@
     model.rank("Question: What is the capital of France?\\nAnswer:", ["Paris", "Lyon"])
     model.write("Question: What is the capital of France?\\nAnswer:", tokens=8)
 
-Arms are those of analysis/arms.py; here they are taken token by token, since a text is written token by token. The
-sum over an option's tokens is the arm's score of that option.
+Heads that were taught in turns of a chat (questions.chat) are asked in turns by `rank` and `write`; `score` takes texts
+as they are. Arms are those of analysis/arms.py; here they are taken token by token, since a text is written token by
+token. The sum over an option's tokens is the arm's score of that option.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import torch
 from likra_ray.analysis.arms import ARMS, Arm, find_arm
 from likra_ray.errors import InputError
 from likra_ray.heads import base as bases
+from likra_ray.heads import tokens as reading
 from likra_ray.heads.packing import pack, token_logits
 from likra_ray.heads.scoring import longest_first, plant_encoded, prefix_cache
-from likra_ray.heads.tokens import ANSWER_SEPARATOR, Encoded, encode_texts, leading_tokens
+from likra_ray.heads.tokens import Encoded, encode, encode_texts, leading_tokens
 
 ABOUT = "likra.json"
 """In a folder of exported heads: base, arms, weight, and where the heads come from."""
@@ -46,9 +48,11 @@ class Scored(NamedTuple):
 class LikraModel:
     """One base with the adapters of a trial; not thread-safe (heads are switched in place)."""
 
-    def __init__(self, model: Any, tokenizer: Any, *, weight: float = 1.0) -> None:
-        """model: under PEFT, one adapter per head, named by its role; weight: w of L+ - w L-."""
+    def __init__(self, model: Any, tokenizer: Any, *, weight: float = 1.0, chat: bool = False) -> None:
+        """model: under PEFT, one adapter per head, named by its role; weight: w of L+ - w L-; chat: whether prompts
+        are turns of the tokenizer's chat template. Raises InputError where it has none."""
         self.model, self.tokenizer, self.weight = model.eval(), tokenizer, weight
+        self.reader = reading.chat(tokenizer) if chat else tokenizer
         self.device = next(iter(model.parameters())).device
 
     @classmethod
@@ -69,11 +73,12 @@ class LikraModel:
             raise InputError(where=str(folder / ABOUT), field="base", value=found.identity,
                              allowed=f"the base these heads were trained on, {about['base_identity']}")  # fmt: skip
         loaded = bases.load(found)
+        bases.check(found, loaded.model)
         first, *others = about["heads"]
         model = PeftModel.from_pretrained(loaded.model, str(folder / first), adapter_name=first)
         for role in others:
             model.load_adapter(str(folder / role), adapter_name=role)
-        return cls(model, loaded.tokenizer, weight=float(about["weight"]))
+        return cls(model, loaded.tokenizer, weight=float(about["weight"]), chat=about.get("chat", False))
 
     @property
     def arms(self) -> list[str]:
@@ -84,9 +89,10 @@ class LikraModel:
     def rank(
         self, prompt: str, options: Sequence[str], *, arm: str = "likra", weight: float | None = None
     ) -> np.ndarray:
-        """(O,) nats: the arm's score of every option after ``prompt + " "``; the largest is its answer."""
-        scored = self.score([(prompt, ANSWER_SEPARATOR + option) for option in options], arm=arm, weight=weight)
-        return np.array([one.score for one in scored])
+        """(O,) nats: the arm's score of every option after ``prompt + " "``, or as the answer to it in a chat; the
+        largest is its answer."""
+        encoded = encode(self.reader, [(prompt, option) for option in options])
+        return np.array([one.score for one in self.score_encoded([encoded], arm=arm, weight=weight)])
 
     @torch.no_grad()
     def score(
@@ -130,10 +136,22 @@ class LikraModel:
                 found[option] = Scored(score, misses == 0)
         return [found[option] for option in range(len(found))]
 
+    def write(self, prompt: str, **how: Any) -> str:
+        """Continue a prompt, or answer it in a chat; `how` as in `write_after`."""
+        text, rendered = prompt, isinstance(self.reader, reading.Chat)
+        if rendered:
+            text = reading.before_answer(self.tokenizer, [{"role": "user", "content": prompt}])
+        return self.write_after(self.read(text, rendered=rendered), **how)
+
+    def read(self, text: str, *, rendered: bool = False) -> list[int]:
+        """A text's ids; rendered: a chat template made it, and it brings BOS itself where there is one."""
+        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return ids if rendered else [*leading_tokens(self.tokenizer), *ids]
+
     @torch.no_grad()
-    def write(
+    def write_after(
         self,
-        prompt: str,
+        ids: Sequence[int],
         *,
         tokens: int = 32,
         arm: str = "likra",
@@ -141,7 +159,7 @@ class LikraModel:
         plausibility: float = PLAUSIBILITY,
         generator: torch.Generator | None = None,
     ) -> str:
-        """Continue a prompt by at most `tokens` tokens. generator: samples; None takes the likeliest token each time.
+        """Continue ids by at most `tokens` tokens. generator: samples; None takes the likeliest token each time.
 
         An arm of one head writes by itself. One of two is an opinion, not a language model (a difference of log p):
         it moves the base's log p, among the tokens the base itself finds plausible (`guided`).
@@ -151,8 +169,7 @@ class LikraModel:
         from transformers import DynamicCache
 
         caches = {head: DynamicCache() for head in heads}
-        ids = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        feed = [*leading_tokens(self.tokenizer), *ids] or [self.tokenizer.eos_token_id]
+        feed = list(ids) or [self.tokenizer.eos_token_id]
         written: list[int] = []
         while len(written) < tokens:
             logprobs = {}

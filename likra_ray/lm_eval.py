@@ -3,8 +3,10 @@
     python -m likra_ray.lm_eval --model likra --model_args sweep=quickstart,trial=best,arm=likra --tasks arc_challenge
     python -m likra_ray.lm_eval --model likra --model_args folder=exported,arm=base_likra --tasks arc_challenge
 
-All other arguments are lm_eval's own. It knows no plug-ins, so this module registers the model and then is `lm_eval`;
-in Python, `import likra_ray.lm_eval` does as much for `lm_eval.simple_evaluate`. Needs the extra `bench`.
+All other arguments are lm_eval's own; heads taught in turns (questions.chat) are asked in turns with
+--apply_chat_template, and with --fewshot_as_multiturn where there are solved examples. It knows no plug-ins, so this
+module registers the model and then is `lm_eval`; in Python, `import likra_ray.lm_eval` does as much for
+`lm_eval.simple_evaluate`. Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from lm_eval.api.registry import register_model
 
 from likra_ray import console, export, ledger
 from likra_ray.errors import InputError
-from likra_ray.heads.tokens import Encoded, encode_texts
+from likra_ray.heads.tokens import Encoded, before_answer, chat, encode_texts
 from likra_ray.likra_model import LikraModel
 
 
@@ -50,6 +52,7 @@ class LikraLM(LM):  # type: ignore[misc]  # lm_eval has no types
         if arm not in self.likra.arms:
             raise InputError(where="--model_args", field="arm", value=arm, allowed=", ".join(self.likra.arms))
         self.arm, self.weight = arm, weight
+        self.rendered = False
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """(nats, greedy) of every (context, continuation)."""
@@ -75,8 +78,11 @@ class LikraLM(LM):  # type: ignore[misc]  # lm_eval has no types
         written = []
         for request in requests:
             context, options = request.args
-            text = self.likra.write(
-                context, tokens=int(options.get("max_gen_toks", 256)), arm=self.arm, weight=self.weight
+            text = self.likra.write_after(
+                self.likra.read(context, rendered=self.rendered),
+                tokens=int(options.get("max_gen_toks", 256)),
+                arm=self.arm,
+                weight=self.weight,
             )
             stops = options.get("until") or []
             for stop in [stops] if isinstance(stops, str) else stops:
@@ -84,11 +90,39 @@ class LikraLM(LM):  # type: ignore[misc]  # lm_eval has no types
             written.append(text)
         return written
 
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """What stands before the answer, as heads taught in turns have met it; from then on contexts are such texts.
+
+        False: the last message is the assistant's and goes on.
+        """
+        self.rendered = True
+        if add_generation_prompt:
+            return before_answer(self.likra.tokenizer, chat_history)
+        *asked, begun = chat_history
+        return before_answer(self.likra.tokenizer, asked) + begun["content"]
+
+    @property
+    def tokenizer_name(self) -> str:
+        """For the names of lm_eval's caches."""
+        return str(self.likra.tokenizer.name_or_path).replace("/", "__")
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The template in use, for lm_eval's records. Raises InputError for another than the tokenizer's own."""
+        if not chat_template:
+            return ""
+        if isinstance(chat_template, str):
+            raise InputError(where="lm_eval", field="--apply_chat_template", value=chat_template,
+                             allowed="no name: the tokenizer's own template")  # fmt: skip
+        return str(chat(self.likra.tokenizer).tokenizer.chat_template)
+
     def _encoded(self, pairs: list[tuple[str, str]]) -> list[tuple[str, Encoded]]:
-        """Each context with its text's ids; spaces at a context's end are the continuation's, as in lm_eval's hf."""
-        moved = [(context.rstrip(), context[len(context.rstrip()) :] + text) for context, text in pairs]
+        """Each context with its text's ids; spaces at a context's end are the continuation's, as in lm_eval's hf, but
+        for those that a chat template puts there."""
         tokenizer = self.likra.tokenizer
-        with_context = iter(encode_texts(tokenizer, [pair for pair in moved if pair[0]]))
+        moved = list(pairs)
+        if not self.rendered:
+            moved = [(context.rstrip(), context[len(context.rstrip()) :] + text) for context, text in pairs]
+        with_context = iter(encode_texts(tokenizer, [pair for pair in moved if pair[0]], rendered=self.rendered))
         found = []
         for context, text in moved:
             if context:

@@ -7,11 +7,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from likra_ray.errors import InputError
+from likra_ray.question_spec import SourceSpec
 from likra_ray.questions import controls, sources
 from likra_ray.records import Question
-from likra_ray.spec import SourceSpec
 from likra_ray.storage import Storage
 
 
@@ -32,11 +33,14 @@ class Material:
     """Of another data set, for far answers; often none."""
     left_out: tuple[tuple[str, str], ...]
     """(id, reason) of every question that was not used."""
+    chat: bool = False
+    """Prompts and answers are turns of the base's chat template."""
 
     def to_json(self) -> str:
         """What workers read back."""
         lists = {name: [question.to_json() for question in getattr(self, name)] for name in _LISTS}
-        rest = {"base": self.base, "identity": self.identity, "left_out": self.left_out}
+        rest: dict[str, Any] = {"base": self.base, "identity": self.identity, "left_out": self.left_out}
+        rest |= {"chat": True} if self.chat else {}  # not where it is false: older files keep their names
         return json.dumps({**rest, **lists}, ensure_ascii=False)
 
     @classmethod
@@ -83,9 +87,15 @@ def load(
     questions: list[Question] = []
     left_out: list[tuple[str, str]] = []
     for spec in specs:
-        split = spec.split or sources.default_split(spec.source, role)
-        defects = sources.default_defects(spec.source)
-        loaded = sources.load(spec.source, split=split, folder=spec.folder, defects=defects)
+        through = spec.mapping is not None
+        loaded = sources.load(
+            spec.source,
+            split=spec.split or sources.default_split(spec.source, role, mapped=through),
+            folder=spec.folder,
+            config=spec.config,
+            mapping=spec.mapping,
+            defects=sources.default_defects(spec.source, mapped=through),
+        )
         if asked_for is not None:
             controls.check_asked(loaded.questions, where=spec.source, field=asked_for)
         questions += sources.keep(loaded.questions, spec.limit) if spec.limit else loaded.questions

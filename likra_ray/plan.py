@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from likra_ray.errors import InputError
 from likra_ray.heads import base as bases
-from likra_ray.heads.orders import ROLES, WITH_BETA, EvaluationOrder, HeadOrder, Manner, Role
+from likra_ray.heads.orders import ALL_LINEAR, ROLES, WITH_BETA, EvaluationOrder, HeadOrder, Manner, Role
 from likra_ray.keys import EvaluationSpec, HeadSpec
 from likra_ray.material import Material, load, questions_digest
 from likra_ray.questions import controls, curriculum, sources
@@ -56,7 +56,11 @@ def gather(sweep: SweepSpec) -> Material:
     evaluate, left_out = load(questions.evaluate, "evaluate", asked_for=asked_for)
     pool, left_out_of_train = load(questions.train, "train", asked_for=listed)
     apart = sources.without_overlap(pool, evaluate)
-    refuse = [source.source for source in questions.train if sources.default_defects(source.source) == "refuse"]
+    refuse = [
+        source.source
+        for source in questions.train
+        if sources.default_defects(source.source, mapped=source.mapping is not None) == "refuse"
+    ]
     if apart.left_out and refuse:
         identity, reason = apart.left_out[0]
         raise InputError(where=refuse[0], field=identity, value=f"{reason} ({len(apart.left_out)} such)",
@@ -79,9 +83,13 @@ def gather(sweep: SweepSpec) -> Material:
         evaluate=final(evaluate),
         others=tuple(load(others, "train")[0]) if others else (),
         left_out=(*left_out, *left_out_of_train, *apart.left_out),
+        chat=questions.chat,
     )
     _check_volumes(sweep, material)
     _check_targets(sweep.trial.lora.targets, base)
+    if questions.chat and bases.has_chat_template(base) is False:
+        raise InputError(where="search space", field="questions.chat", value=True,
+                         allowed=f"false with {sweep.base}, whose tokenizer has no chat template")  # fmt: skip
     return material
 
 
@@ -119,7 +127,8 @@ def _check_volumes(sweep: SweepSpec, material: Material) -> None:
 def _check_targets(targets: Sequence[str], base: bases.Base) -> None:
     """The layers to adapt must be the base's; where its configuration is not on this machine, the workers say so."""
     there = bases.linear_layers(base)
-    missing = [target for target in targets if there is not None and target not in there]
+    wanted = () if tuple(targets) == ALL_LINEAR else targets
+    missing = [target for target in wanted if there is not None and target not in there]
     if missing and there is not None:
         raise InputError(where="search space", field="trial.lora.targets", value=missing,
                          allowed=f"linear layers of {base.path}: {', '.join(sorted(there))}")  # fmt: skip
@@ -184,9 +193,15 @@ def _recipe(trial: TrialSpec, material: Material) -> dict[str, Any]:
 def _head_recipe(role: Role, trial: TrialSpec, material: Material) -> dict[str, Any]:
     """What a head learns beyond the training questions and their order. A baseline's pairs are the negatives', each
     with its question's correct answer."""
+    turns = {"chat": True} if material.chat else {}
     if role == "positive":
-        return _labels(trial)
-    return _recipe(trial, material) | ({"beta": trial.beta} if role in WITH_BETA else {})
+        return _labels(trial) | turns
+    return _recipe(trial, material) | ({"beta": trial.beta} if role in WITH_BETA else {}) | turns
+
+
+def _as_asked(material: Material, key: str) -> str:
+    """A key of what is asked, which is another where it is asked in turns."""
+    return f"{key}-chat" if material.chat else key
 
 
 def _labels(trial: TrialSpec) -> dict[str, Any]:
@@ -214,7 +229,7 @@ def trial_plan(material: Material, trial: TrialSpec) -> TrialPlan:
     evaluation = EvaluationSpec(
         base=material.identity,
         questions=material.digests["evaluate"],
-        prefix=material.digests["shots"],
+        prefix=_as_asked(material, material.digests["shots"]),
         precision=trial.precision,
     )
     # Workers and ZeRO stage do not change a result, so they are not in its name; beta is in the keys of the heads that
@@ -227,7 +242,7 @@ def trial_plan(material: Material, trial: TrialSpec) -> TrialPlan:
     identity = hashlib.sha256(material.identity.encode()).hexdigest()[:12]
     return TrialPlan(
         key=hashlib.sha256(text.encode()).hexdigest()[:12],
-        base_key=f"base-{identity}-{trial.precision}",
+        base_key=_as_asked(material, f"base-{identity}-{trial.precision}"),
         evaluation_key=evaluation.key,
         prior_key=_prior_evaluation(material, trial).key if trial.prior else None,
         heads=heads,
@@ -251,7 +266,7 @@ def _prior_evaluation(material: Material, trial: TrialSpec) -> EvaluationSpec:
     return EvaluationSpec(
         base=material.identity,
         questions=material.unasked_digest,
-        prefix=questions_digest(()),
+        prefix=_as_asked(material, questions_digest(())),
         precision=trial.precision,
     )
 

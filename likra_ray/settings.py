@@ -8,16 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import yaml
 from pydantic import ValidationError
 
 from likra_ray import search
 from likra_ray.errors import InputError
-from likra_ray.spec import Choices, Range, SourceSpec, SweepSpec, TrialSpec
+from likra_ray.question_spec import SourceSpec
+from likra_ray.spec import Choices, Range, SweepSpec, TrialSpec
 
 COMMAND_LINE = "--set"
+
+LONGEST = 1000
+"""Bits of a whole number: what is larger is no float, and from 4300 digits on Python does not write it out."""
 
 LARGEST, MOST_VALUES = 2**20, 20_000
 """Bytes and values of a search space, far above any real one (the largest of search_spaces/ has under 100 values)."""
@@ -115,6 +119,8 @@ def _check_size(tree: Any, left: list[int]) -> None:
     left[0] -= 1
     if left[0] < 0:
         raise yaml.YAMLError(f"more than {MOST_VALUES} values")
+    if isinstance(tree, int) and tree.bit_length() > LONGEST:
+        raise yaml.YAMLError("a whole number of more than 300 digits")
     for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple | set) else ():
         _check_size(child, left)
 
@@ -222,10 +228,11 @@ def _known_fields(place: Sequence[str | int]) -> list[str]:
     """Names a mapping at this place of a sweep may hold."""
     model: Any = SweepSpec
     for part in place:
-        if part == "train" or part == "evaluate":
+        if part in ("train", "evaluate", "other"):
             model = SourceSpec
         elif _names_a_type(part):
             model = Choices if part == "Choices" else Range
         elif isinstance(part, str) and part in getattr(model, "model_fields", {}):
             model = model.model_fields[part].annotation
+            model = next((one for one in get_args(model) if hasattr(one, "model_fields")), model)
     return list(getattr(model, "model_fields", ())) or ["the fields that likra_ray/spec.py lists"]

@@ -1,4 +1,4 @@
-"""What to run: SweepSpec > TrialSpec > LoraSpec ... Defaults live here and nowhere else.
+"""What to run: SweepSpec > TrialSpec > LoraSpec ... Defaults live here and in question_spec.py, nowhere else.
 
 Precedence of a value: default here < the search space's YAML < the point Optuna samples < ``--set``.
 `settings.py` reads the YAML; kernels never see a spec, they take plain arguments.
@@ -6,65 +6,15 @@ Precedence of a value: default here < the search space's YAML < the point Optuna
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-FORMAT = 1
-"""Rises whenever the same fields would train or score differently: older heads are then not reused."""
-
+from likra_ray.question_spec import QuestionsSpec, Sources, Spec
 
 Baseline = Literal["mixture", "unlikelihood", "npo", "dpo", "kto", "orpo"]
 """Other ways to use the same negatives: one head each, of its own objective (heads/objectives.py)."""
-
-
-class Spec(BaseModel):
-    """Frozen, no unknown keys; the docstring under a field is its description."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-    def digest(self) -> str:
-        """First 16 hex digits of the SHA-256 of the canonical JSON: every field counts."""
-        text = json.dumps({"format": FORMAT, **self.model_dump(mode="json")}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _source_shorthand(value: Any) -> Any:
-    """``atlas`` means ``{source: atlas}``, one source means a list of one."""
-    values = value if isinstance(value, list | tuple) else [value]
-    return tuple({"source": one} if isinstance(one, str) else one for one in values)
-
-
-class SourceSpec(Spec):
-    """Where questions come from."""
-
-    source: str
-    """atlas | arc | arc-easy | arc-challenge | hellaswag | winogrande | openbookqa | mmlu | a path ending .jsonl"""
-    split: str | None = None
-    """Split of the source; None: its usual one for the role (train, or what is published for evaluation)."""
-    folder: str | None = None
-    """Folder with the data set in its Hugging Face layout, from where the command runs; None: the hub."""
-    limit: Annotated[int, Field(ge=1)] | None = None
-    """Keep this many questions, those with the smallest SHA-256 of their id; None: all."""
-
-
-Sources = Annotated[tuple[SourceSpec, ...], BeforeValidator(_source_shorthand), Field(min_length=1)]
-
-
-class QuestionsSpec(Spec):
-    """What is learnt from and what is asked."""
-
-    train: Sources = (SourceSpec(source="atlas"),)
-    """Questions the heads learn from; several sources are joined."""
-    evaluate: Sources = (SourceSpec(source="atlas"),)
-    """Questions every head is asked at every volume."""
-    shots: Annotated[int, Field(ge=0, le=64)] = 0
-    """Solved questions before each evaluated one; taken from the training questions, which then lack them."""
-    options_visible: bool = False
-    """Every prompt lists its question's options, in an order fixed by its id; only prompts that end in "Answer:"."""
 
 
 class LoraSpec(Spec):
@@ -75,7 +25,7 @@ class LoraSpec(Spec):
     alpha: Annotated[float, Field(gt=0)] = 8
     """Scale numerator: the update is alpha / rank * B A (paper's code: 8)."""
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("gate_proj", "up_proj", "down_proj")
-    """Names of the linear layers adapted (paper's code: the MLP's three)."""
+    """Names of the linear layers adapted (paper's code: the MLP's three), or all-linear alone."""
 
 
 class NegativeSourceSpec(Spec):

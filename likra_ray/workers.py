@@ -109,6 +109,7 @@ def _producer(
 
     from likra_ray.heads import base as bases
     from likra_ray.heads.produce import Producer
+    from likra_ray.heads.tokens import chat
 
     torch.set_num_threads(max(1, int(trial.resources.cpus)))
     on_gpu = trial.resources.gpus > 0
@@ -116,8 +117,11 @@ def _producer(
     if found.identity != material.identity:
         raise RuntimeError(f"base here is {found.identity}, the sweep's is {material.identity}")
     base = bases.load(found, dtype="bfloat16" if on_gpu and trial.precision == "bf16" else "float32")
+    if material.chat:
+        base = base._replace(tokenizer=chat(base.tokenizer))
     if on_gpu:
         base.model.to(f"cuda:{torch.cuda.current_device()}")
+    bases.check(found, base.model)
     # Whatever trains or scores goes through the model, so nothing else has to say that it moves.
     base.model.register_forward_pre_hook(lambda *_: beat())
     beat()

@@ -11,6 +11,7 @@ from likra_ray.heads import base as bases
 from likra_ray.heads import counts
 from likra_ray.heads.produce import Producer
 from likra_ray.heads.store import HeadStore
+from likra_ray.heads.tokens import chat
 from likra_ray.ledger import Ledger, open_ledger
 from likra_ray.storage import Storage
 
@@ -20,18 +21,19 @@ FAST = ("search={}", "trial.learning_rate=0.01", "trial.zero_stage=null", "trial
 """One trial of plain PyTorch; the rate is high, so that 16 examples move the heads."""
 
 
-def finished_trial(output: Path, *overrides: str) -> Ledger:
-    """Train, score and record the one trial of smoke.yaml under FAST and `overrides`."""
-    sweep = settings.load(SMOKE, [*FAST, *overrides]).sweep
+def finished_trial(output: Path, *overrides: str, space: Path = SMOKE) -> Ledger:
+    """Train, score and record the one trial of a search space, smoke.yaml's, under FAST and `overrides`."""
+    sweep = settings.load(space, [*FAST, *overrides]).sweep
     material = plans.gather(sweep)
     storage = Storage(str(output))
     materials.write(material, storage)
     trial, store = sweep.trial, HeadStore(storage)
     plan = plans.trial_plan(material, trial)
     evaluation = plans.evaluation_order(plan, material)
-    producer = Producer(
-        bases.load(bases.resolve(sweep.base)), store, plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads)
-    )
+    base = bases.load(bases.resolve(sweep.base))
+    if material.chat:
+        base = base._replace(tokenizer=chat(base.tokenizer))
+    producer = Producer(base, store, plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads))
     producer.base_table(plan.base_key, evaluation)
     for order in plans.head_orders(plan, trial, material, None):
         counts.keep(store, producer.tokenizer, order)

@@ -11,7 +11,7 @@ import copy
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
@@ -40,6 +40,18 @@ VALID: dict[str, Any] = {
     "objective": {"accuracy": "max", "negatives": "min"},
 }
 
+MAPPING: dict[str, Any] = {
+    "prompt": "Question: {question}\nAnswer:", "options": "choices.text", "answer": "key", "labels": "choices.label",
+}  # fmt: skip
+TABLE: dict[str, Any] = {"prompt": "{question}", "options": ["right", "wrong"], "answer": "first", "kinds": "far"}
+MAPPED: dict[str, Any] = VALID | {
+    "questions": {
+        "train": {"source": "rows.jsonl", "mapping": {**MAPPING, "blank": None, "id": "id"}},
+        "evaluate": [{"source": "folder", "split": "test", "limit": 3, "mapping": TABLE}],
+    },
+}
+"""The same with both sources read through a mapping: a file, and a folder of CSV."""
+
 ODD = [
     None, True, False, 0, -1, 1, 2, 3, 8, 16, 64, 10**9, 10**18, 10**30, -(10**30), 16**3000, 0.5, 1e-12, 1e308,
     -1e308, math.nan, math.inf, -math.inf, "", " ", "\n", "x", "max", "nan", "1e400", "a" * 5000, "a\0b",
@@ -47,6 +59,8 @@ ODD = [
     "a/b", "a/b/c", "C:\\x", "s3://bucket/x", "http://u:p@h/", "train.jsonl", "folder.jsonl", "nowhere.jsonl",
     "missing.gguf", "arc", "${HOME}", "{}", "%s", [], [[]], [None], [0, 8, 8], {}, {"low": 0}, {"choices": []},
     {"low": 1, "high": 0}, {"low": 0.0, "high": 1.0, "step": 1e-12}, {"low": 0, "high": 10**15},
+    "{question}", "{", "{}", "{question.__class__}", "{question[0]}", "{x!r}", "{x:>99999999}", "rows.jsonl", "folder",
+    "first", "far", "choices", "choices.text", "choices.", ".", ["right", "right"], ["A", "B"], ["correct", "far"],
     {"low": math.nan, "high": 1}, {"choices": [True, 1, "1", 1.0]}, {"choices": [[1]]}, {"x": {"y": {"z": 1}}},
     b"\xff\x00", {1: 2}, {None: None}, {True: 1},
 ]  # fmt: skip
@@ -85,7 +99,7 @@ def parent(tree: Any, place: tuple[Any, ...]) -> Any:
 @st.composite
 def spaces(draw: st.DrawFn) -> bytes:
     """A search space that is wrong in one to three places, or by luck in none."""
-    tree = copy.deepcopy(VALID)
+    tree = copy.deepcopy(draw(st.sampled_from([VALID, MAPPED])))
     raw: dict[str, str] = {}
     for number in range(draw(st.integers(1, 3))):
         there = list(places(tree))
@@ -158,6 +172,15 @@ SETS = [
     "questions.train=[]", "questions.train=[train.jsonl, train.jsonl]", "questions.shots=64",
     "questions.train={source: arc, folder: ../../..}", "questions.train={source: arc, folder: \"a\\0b\"}",
     "questions.train={source: \"a\\0b.jsonl\"}", "questions.train={source: train.jsonl, split: ../x}",
+    "questions.train={source: folder, mapping: {}}",
+    "questions.train={source: rows.jsonl, mapping: {prompt: '{question}', options: choices.text, answer: key}}",
+    "questions.train={source: rows.jsonl, mapping: {prompt: '{nothing}', options: choices.text, answer: key}}",
+    "questions.train={source: rows.jsonl, mapping: {prompt: '{question}', options: question, answer: first}}",
+    "questions.train={source: rows.jsonl, mapping: {prompt: '{question}', options: [id, key], kinds: [far, correct]}}",
+    "questions.train={source: nobody/nothing, mapping: {prompt: '{x}', options: y, answer: first}}",
+    "questions.train={source: \"a\\0b\", mapping: {prompt: '{x}', options: y, answer: first}}",
+    "questions.train={source: arc, mapping: {prompt: '{x}', options: y, answer: first}}", "questions.chat=true",
+    "questions.chat=maybe",
     "questions.train=folder.jsonl", "questions.evaluate=train.jsonl", "questions.options_visible=true",
     "trial.volumes=[0, 800000000000000000000000]", "trial.batch_size=1", "trial.accumulation=8", "trial.prior=true",
     "trial.baselines=[dpo, dpo]", "trial.resources.heads_at_once=true", "trial.resources.gpus=0.5",
@@ -182,6 +205,19 @@ def rows(count: int = QUESTIONS, prefix: str = "q") -> list[dict[str, Any]]:
     ]
 
 
+def mapped_rows(count: int = QUESTIONS) -> list[dict[str, Any]]:
+    """So many rows that MAPPING reads."""
+    choices = {"text": ["Paris", "Lyon", "7"], "label": ["A", "B", "C"]}
+    return [
+        {"id": f"m{i}", "question": f"Capital of land {i}?", "choices": dict(choices), "key": "A"} for i in range(count)
+    ]
+
+
+def table(count: int = 6) -> bytes:
+    """So many rows that TABLE reads, as CSV."""
+    return "".join(["question,right,wrong\n", *(f"Which is {i}?,this,that\n" for i in range(count))]).encode()
+
+
 def lines(made: list[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in made).encode()
 
@@ -195,9 +231,9 @@ LINES = [
 
 
 @st.composite
-def question_files(draw: st.DrawFn) -> bytes:
-    """A question file that is wrong in one to three places, or by luck in none."""
-    made: list[Any] = copy.deepcopy(rows(draw(st.sampled_from([1, 2, 9, 20, 20]))))
+def question_files(draw: st.DrawFn, made_by: Callable[[int], list[dict[str, Any]]] = rows) -> bytes:
+    """A question file, or one of rows, that is wrong in one to three places, or by luck in none."""
+    made: list[Any] = copy.deepcopy(made_by(draw(st.sampled_from([1, 2, 9, 20, 20]))))
     for _ in range(draw(st.integers(1, 3))):
         number = draw(st.integers(0, len(made) - 1))
         row = made[number]

@@ -41,10 +41,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "evaluate.jsonl").write_bytes(fuzz.lines(fuzz.rows(6, "e")))
     (tmp_path / "folder.jsonl").mkdir()
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/test.csv").write_bytes(fuzz.table())
+    (tmp_path / "rows.jsonl").write_bytes(fuzz.lines(fuzz.mapped_rows()))
     CliRunner().invoke(
         sweep.app, ["space.yaml", "--dry-run"]
     )  # what torch makes of its own when first used is no finding
-    assert tried(tmp_path) == 0, "the space they all start from"
+    for valid in (fuzz.MAPPED, fuzz.VALID):
+        (tmp_path / "space.yaml").write_text(yaml.safe_dump(valid))
+        assert tried(tmp_path) == 0, "a space they all start from"
     return tmp_path
 
 
@@ -103,7 +107,31 @@ def of_questions(place: Path, count: int) -> Counter[int]:
     return ends
 
 
-SORTS = {"search spaces": of_spaces, "--set": of_sets, "question files": of_questions}
+def of_rows(place: Path, count: int) -> Counter[int]:
+    ends: Counter[int] = Counter()
+    given_ = ["questions.evaluate=evaluate.jsonl", "trial.volumes=[0, 8]", "search={}", "start_from=[]"]
+    sets = [part for one in given_ for part in ("--set", one)]
+    (place / "space.yaml").write_text(yaml.safe_dump(fuzz.MAPPED))
+
+    @settings(max_examples=count, **STEADY)
+    @given(data=fuzz.question_files(fuzz.mapped_rows))
+    def case(data: bytes) -> None:
+        (place / "rows.jsonl").write_bytes(data)
+        ends[tried(place, *sets)] += 1
+
+    @settings(max_examples=count // 4, **STEADY)
+    @given(data=fuzz.torn(fuzz.table().decode()))
+    def csv_case(data: bytes) -> None:
+        (place / "folder/test.csv").write_bytes(data)
+        ends[tried(place)] += 1
+
+    case()
+    (place / "rows.jsonl").write_bytes(fuzz.lines(fuzz.mapped_rows()))
+    csv_case()
+    return ends
+
+
+SORTS = {"search spaces": of_spaces, "--set": of_sets, "question files": of_questions, "mapped rows": of_rows}
 
 
 @pytest.mark.parametrize("sort", SORTS)

@@ -20,7 +20,17 @@ LIGHT = sorted(
     path
     for path in FILES
     if NAMES[path].split("/")[0]
-    in {"spec.py", "placement.py", "records.py", "errors.py", "search.py", "settings.py", "analysis", "questions"}
+    in {
+        "spec.py",
+        "question_spec.py",
+        "placement.py",
+        "records.py",
+        "errors.py",
+        "search.py",
+        "settings.py",
+        "analysis",
+        "questions",
+    }
     and path.name != "__init__.py"
 )
 
@@ -32,6 +42,7 @@ MAY_TOUCH_MODELS = {"workers.py", "rendezvous.py", "likra_model.py", "doctor.py"
 
 ORDER = (
     "errors",
+    "question_spec",
     "spec",
     "placement",
     "records",

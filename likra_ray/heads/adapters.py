@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from likra_ray.heads.orders import ROLES, Role
+from likra_ray.heads.orders import ALL_LINEAR, ROLES, Role
 
 
 def attach(
@@ -27,8 +27,11 @@ def attach(
     model lacks and without roles. The global random state is left alone.
     """
     from peft import LoraConfig, get_peft_model
+    from transformers.pytorch_utils import Conv1D
 
-    present = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    present = linear_layers(model)
+    if targets == ALL_LINEAR:
+        targets = tuple(sorted(present - {output_layer(model)}))
     missing = [target for target in targets if target not in present]
     if missing:
         raise ValueError(f"lora.targets: got {missing}; allowed: linear layers of this base: {sorted(present)}")
@@ -38,6 +41,7 @@ def attach(
             r=rank,
             lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT divides it, a float is right
             target_modules=list(targets),
+            fan_in_fan_out=isinstance(next(_named(model, targets)), Conv1D),
             lora_dropout=0.0,
             bias="none",
             task_type="CAUSAL_LM",
@@ -51,6 +55,24 @@ def attach(
     if adapted is None:
         raise ValueError("no role to attach an adapter for")
     return adapted.eval()
+
+
+def linear_layers(model: Any) -> set[str]:
+    """Last names of the layers an adapter may sit on; GPT-2's Conv1D is a linear layer by another name."""
+    from transformers.pytorch_utils import Conv1D
+
+    return {name.rsplit(".", 1)[-1] for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear | Conv1D)}  # fmt: skip
+
+
+def output_layer(model: Any) -> str:
+    """Last name of the layer that gives the logits."""
+    output = model.get_output_embeddings()
+    return next((name.rsplit(".", 1)[-1] for name, module in model.named_modules() if module is output), "")
+
+
+def _named(model: Any, targets: Sequence[str]) -> Iterator[Any]:
+    return (module for name, module in model.named_modules() if name.rsplit(".", 1)[-1] in targets)
 
 
 def parameters(model: Any, role: Role) -> dict[str, torch.nn.Parameter]:

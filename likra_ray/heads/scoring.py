@@ -16,13 +16,17 @@ import torch
 import torch.distributed as dist
 
 from likra_ray.heads.packing import ROW_TOKENS, Tree, grow, in_rows, pack, shared, token_logprobs
-from likra_ray.heads.tokens import ANSWER_SEPARATOR, SHOT_SEPARATOR, Encoded, encode
+from likra_ray.heads.tokens import Encoded, encode, joined
 from likra_ray.records import KINDS, Question, ScoreTable
 
 
 def solved(shots: Sequence[Question]) -> str:
     """The text before every question: each shot with its correct answer, and the separator; "" without shots."""
-    return "".join(shot.prompt + ANSWER_SEPARATOR + shot.correct.text + SHOT_SEPARATOR for shot in shots)
+    return joined(_answered(shots))
+
+
+def _answered(shots: Sequence[Question]) -> list[tuple[str, str]]:
+    return [(shot.prompt, shot.correct.text) for shot in shots]
 
 
 class Forest(NamedTuple):
@@ -40,9 +44,8 @@ def plant(tokenizer: Any, questions: Sequence[Question], shots: Sequence[Questio
     """Tokenise an evaluation. Raises ValueError without questions."""
     if not questions:
         raise ValueError("no questions to score")
-    before = solved(shots)
-    pairs = [(before + question.prompt, option.text) for question in questions for option in question.options]
-    encoded = encode(tokenizer, pairs)
+    pairs = [(question.prompt, option.text) for question in questions for option in question.options]
+    encoded = encode(tokenizer, pairs, shots=_answered(shots))
     by_question, start = [], 0
     for question in questions:
         by_question.append(encoded[start : start + len(question.options)])
@@ -148,11 +151,10 @@ def score_naive(
 ) -> ScoreTable:
     """The definition `score` is held to: every option's whole text alone through the model, nothing shared."""
     device = next(iter(model.parameters())).device
-    before = solved(shots)
     sums, counts = [], []
     for question in questions:
         for option in question.options:
-            [(tokens, start)] = encode(tokenizer, [(before + question.prompt, option.text)])
+            [(tokens, start)] = encode(tokenizer, [(question.prompt, option.text)], shots=_answered(shots))
             logits = model(input_ids=torch.tensor([tokens], device=device), use_cache=False).logits[0].float()
             logprobs = torch.log_softmax(logits, dim=-1)
             sums.append(sum(float(logprobs[i - 1, tokens[i]]) for i in range(start, len(tokens))))

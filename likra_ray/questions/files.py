@@ -22,6 +22,10 @@ from likra_ray.records import KINDS, Question
 Defects = Literal["refuse", "leave_out"]
 
 
+class Mismapped(InputError):
+    """A row that shows a mapping to be wrong: an error even where defective rows are left out."""
+
+
 class Row(NamedTuple):
     """One row of a source, not read yet."""
 
@@ -157,7 +161,7 @@ def gather(rows: Iterable[Row], *, where: str, defects: Defects) -> Loaded:
             name = question.id
             _unseen(question, row.where, places, asked)
         except InputError as error:
-            if defects == "refuse":
+            if defects == "refuse" or isinstance(error, Mismapped):
                 raise
             left_out.append((name, str(error)))
             continue

@@ -4,6 +4,7 @@
     load("arc", split="test", folder="ai2_arc")               a folder as one clones it from the hub: JSONL or parquet
     load("arc", split="test")                                 from the hub, through the package `datasets`
     load("mine.jsonl", split="all")                           a question file (questions/files.py has the layout)
+    load("owner/name", split="train", mapping=mapping)        any rows, from the hub, a folder or a file
 
 Rows are checked like any question file's. Published sets hold a few that do not pass (ARC-Challenge train asks one
 question twice; test labels of some sets are hidden), so `default_defects` leaves those out, each with its reason; in a
@@ -16,20 +17,19 @@ import functools
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from likra_ray.errors import InputError, Unreachable
-from likra_ray.questions import prompts
+from likra_ray.errors import InputError
+from likra_ray.question_spec import MappingSpec
+from likra_ray.questions import mapped, prompts, rows
 from likra_ray.questions.atlas import load_atlas
-from likra_ray.questions.files import Defects, Loaded, Row, check, gather, numbered_lines, parse_object, rows_of
+from likra_ray.questions.files import Defects, Loaded, Row, check, gather, parse_object, rows_of
 from likra_ray.records import Question
 
 Role = Literal["train", "evaluate"]
-Rows = Iterator[tuple[str, str | Mapping[str, Any]]]
-"""(place, row): a line of JSON still unread, or the row as a mapping."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,20 +113,35 @@ PUBLISHED: dict[str, Published] = {
     ),
 }
 
-ALLOWED = f"atlas, {', '.join(PUBLISHED)}, or the path of a .jsonl file"
+ALLOWED = f"atlas, {', '.join(PUBLISHED)}, or the path of a .jsonl file; any other data set through a mapping"
+
+FILE = tuple(f".{ending}" for ending in rows.ENDINGS)
+"""What the path of a file of rows ends in."""
 
 
-def load(source: str, *, split: str, folder: str | None = None, defects: Defects = "refuse") -> Loaded:
+def load(
+    source: str,
+    *,
+    split: str,
+    folder: str | None = None,
+    config: str | None = None,
+    mapping: MappingSpec | None = None,
+    defects: Defects = "refuse",
+) -> Loaded:
     """Read one split of a source, in its own order.
 
     source:  atlas, arc (Easy, then Challenge), arc-easy, arc-challenge, hellaswag, winogrande, openbookqa, mmlu, or a
-             path that ends in .jsonl.
-    folder:  where a published set's files lie; None reads it from the hub. The atlas and .jsonl files take none.
+             path that ends in .jsonl; with a mapping: such a path, .csv or .parquet too, a folder, or a hub id.
+    folder:  where a data set's files lie; None reads it from the hub. The atlas and files take none.
+    config:  configuration of a data set that is read through a mapping.
     defects: "refuse" raises at the first row that is no fit question, "leave_out" names it in `left_out`.
 
     Raises InputError for an unknown source or split, a folder without its files, a hub that cannot be read, a split
-    with no question that can be used, and, under "refuse", a defective row.
+    with no question that can be used, a mapping that does not fit the rows, and, under "refuse", a defective row.
     """
+    if mapping is not None:
+        found, where = _mapped_rows(source, split, folder, config, mapping)
+        return gather(found, where=where, defects=defects)
     if split not in splits(source):
         raise InputError(where=source, field="split", value=split, allowed=", ".join(splits(source)))
     published = PUBLISHED.get(source)
@@ -142,7 +157,7 @@ def load(source: str, *, split: str, folder: str | None = None, defects: Defects
 
 
 def splits(source: str) -> tuple[str, ...]:
-    """The splits of a source that can be read. Raises InputError for an unknown source."""
+    """The splits of a source that can be read without a mapping. Raises InputError for an unknown source."""
     if source in PUBLISHED:
         return PUBLISHED[source].splits
     if source == "atlas":
@@ -152,22 +167,25 @@ def splits(source: str) -> tuple[str, ...]:
     raise InputError(where="questions", field="source", value=source, allowed=ALLOWED)
 
 
-def default_split(source: str, role: Role) -> str:
+def default_split(source: str, role: Role, *, mapped: bool = False) -> str:
     """The split of a source to train on or to evaluate on. Raises InputError for an unknown source or role."""
     if role not in ("train", "evaluate"):
         raise InputError(where="questions", field="role", value=role, allowed="train, evaluate")
+    if mapped:
+        return "all" if source.endswith(FILE) else "train" if role == "train" else "test"
     if source in PUBLISHED:
         return PUBLISHED[source].train if role == "train" else PUBLISHED[source].evaluate
     first, last = splits(source)[0], splits(source)[-1]
     return first if role == "train" else last
 
 
-def default_defects(source: str) -> Defects:
+def default_defects(source: str, *, mapped: bool = False) -> Defects:
     """What to do with defective rows unless told: refuse in a file of one's own, else leave out.
 
     Raises InputError for an unknown source.
     """
-    return "refuse" if splits(source) == ("all",) else "leave_out"
+    own = source.endswith(FILE) if mapped else splits(source) == ("all",)
+    return "refuse" if own else "leave_out"
 
 
 def without_overlap(train: Sequence[Question], evaluate: Sequence[Question]) -> Loaded:
@@ -212,13 +230,11 @@ def _folded(text: str) -> str:
 def _published_rows(published: Published, split: str, folder: str | None) -> Iterator[Row]:
     for config, prefix in zip(published.configs, published.prefix, strict=True):
         if folder is None:
-            rows: Rows = _hub_rows(published.hub, config, split)
+            found = rows.of_hub(published.hub, config, split)
         else:
-            places = [Path(folder, config), Path(folder, "data", config)]
-            if len(published.configs) == 1:
-                places += [Path(folder), Path(folder, "data")]
-            rows = _file_rows(_find(places, (split, *published.aliases.get(split, ()))))
-        for number, (where, row) in enumerate(rows):
+            places = rows.folders(folder, config, alone=len(published.configs) == 1)
+            found = rows.of_files(rows.find(places, (split, *published.aliases.get(split, ()))))
+        for number, (where, row) in enumerate(found):
             yield Row(where, functools.partial(_read, published, f"{prefix}/{split}/{number}", prefix, where, row))
 
 
@@ -232,57 +248,44 @@ def _read(published: Published, numbered: str, prefix: str, where: str, row: str
     return question
 
 
-def _find(places: Sequence[Path], names: Sequence[str]) -> list[Path]:
-    """The files of one split, in the order of their shards.
+def _mapped_rows(
+    source: str, split: str, folder: str | None, config: str | None, mapping: MappingSpec
+) -> tuple[Iterator[Row], str]:
+    """The rows of any data set, each as the question the mapping makes of it, and the name of the whole.
 
-    The first folder, then the first name, then JSONL before parquet wins. Raises InputError for none or missing shards.
+    A path that ends as a file's is a file, a folder that is there is a folder, anything else is a hub id.
     """
-    for place in places:
-        for name in names:
-            for ending in ("jsonl", "parquet"):
-                pattern = re.compile(rf"{re.escape(name)}(-(\d+)-of-(\d+))?\.{ending}")
-                found = sorted(path for path in place.glob(f"{name}*") if pattern.fullmatch(path.name))
-                if found:
-                    _all_shards(found)
-                    return found
-    shown = f"{places[0] / names[0]}.jsonl, or .parquet, -00000-of-00001 before the dot or not, or in {places[1]}"
-    raise InputError(where="questions", field="folder", value=str(places[0]), allowed=shown)
+    if source == "atlas" or source in PUBLISHED:
+        allowed = (
+            f"none with {source}, whose rows are known here; with its hub id or a folder as source, one of your own"
+        )
+        raise InputError(where=source, field="mapping", value=mapping.prompt, allowed=allowed)
+    if source.endswith(FILE):
+        for field, value in (("folder", folder), ("config", config), ("split", split if split != "all" else None)):
+            if value is not None:
+                raise InputError(where=source, field=field, value=value, allowed=f"no {field} with a file")
+        found, prefix = rows.of_files([Path(source)]), Path(source).stem
+        where = source
+    else:
+        clone = folder or (source if _is_folder(source) else None)
+        if clone is None:
+            found = rows.of_hub(source, config or "", split)
+        else:
+            found = rows.of_files(rows.find(rows.folders(clone, config or "", alone=config is None), (split,)))
+        prefix, where = config or Path(source).name or "row", f"{source} {split}"
+    return (Row(place, functools.partial(_read_mapped, mapping, f"{prefix}/{split}/{number}", prefix, place, row))
+            for number, (place, row) in enumerate(found)), where  # fmt: skip
 
 
-def _all_shards(paths: Sequence[Path]) -> None:
-    """Raise InputError unless the paths are one file, or every shard their names speak of."""
-    totals = {int(match[1]) for path in paths if (match := re.search(r"-of-(\d+)\.", path.name))}
-    if (len(paths), totals) != (1, set()) and totals != {len(paths)}:
-        names = [path.name for path in paths]
-        raise InputError(where=str(paths[0].parent), field="folder", value=names, allowed="every shard once")
+def _read_mapped(
+    mapping: MappingSpec, numbered: str, prefix: str, where: str, row: str | Mapping[str, Any]
+) -> Question:
+    fields = parse_object(row, where) if isinstance(row, str) else row
+    return mapped.question_of(fields, mapping, where=where, numbered=numbered, prefix=prefix)
 
 
-def _file_rows(paths: Iterable[Path]) -> Rows:
-    """(place, row) of each row: a line of JSONL still unread, a parquet row as a mapping, its number from 0."""
-    for path in paths:
-        if path.suffix == ".jsonl":
-            yield from numbered_lines(path)
-            continue
-        import pyarrow
-        import pyarrow.parquet
-
-        try:
-            table = pyarrow.parquet.read_table(path)
-        except (OSError, pyarrow.ArrowException) as error:
-            raise InputError(where=str(path), field="file", value=str(error), allowed="a parquet file") from None
-        yield from ((f"{path} row {number}", row) for number, row in enumerate(table.to_pylist()))
-
-
-def _hub_rows(hub: str, config: str, split: str) -> Rows:
-    """(place, row) of each row on the hub. Raises InputError for whatever keeps it from being read."""
-    name = f"{hub} {config}".strip()
-    allowed = "a hub that can be read; without a network: folder: FOLDER, where the data set's files lie"
+def _is_folder(path: str) -> bool:
     try:
-        import datasets
-
-        rows = datasets.load_dataset(hub, config or None, split=split)
-    except Exception as error:  # the hub's client raises errors of many libraries, and none tells the user what to do
-        reason = f"{type(error).__name__}: {error}"
-        tried = f"datasets.load_dataset({name!r}, split={split!r})"
-        raise Unreachable(where=tried, field="source", value=reason, allowed=allowed) from error
-    yield from ((f"{name} {split} row {number}", row) for number, row in enumerate(rows))
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # ValueError: no path at all, as one with a NUL
+        return False
