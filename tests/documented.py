@@ -100,6 +100,8 @@ def _kind(text: str, language: str) -> Kind:
     first = text.split("\n")[0]
     if language in ("python", "py") or re.match(r"(from|import) \w", first):
         return "python"
+    if language in ("sh", "bash", "shell", "console"):
+        return "commands"
     if first.startswith(PICTURES):
         return "picture"
     if re.match(r"(\$ )?(\w+=\S+ )*(\.venv/bin/)?([\w-]+)( |$)", first) and _program(first) in PROGRAMS:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NAMES = ("quickstart", "compare", "weights_and_grids")
@@ -35,9 +35,9 @@ def executed(name: str, folder: Path, places: str = "") -> Any:
         [cell] = [cell for cell in notebook.cells if cell.source.startswith(PLACES)]
         cell.source = PLACES + places
     os.environ["IPYTHONDIR"] = str(folder / "ipython")  # no history in the home folder
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(folder / "kernel"))  # opens no port
+    config = Config({"KernelManager": {"transport": "ipc"}})  # opens no port
     where = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, km=kernel, timeout=380, coalesce_streams=True, resources=where).execute()
+    NotebookClient(notebook, config=config, timeout=380, coalesce_streams=True, resources=where).execute()
     return notebook
 
 
