@@ -35,9 +35,12 @@ def executed(name: str, folder: Path, places: str = "") -> Any:
         [cell] = [cell for cell in notebook.cells if cell.source.startswith(PLACES)]
         cell.source = PLACES + places
     os.environ["IPYTHONDIR"] = str(folder / "ipython")  # no history in the home folder
-    config = Config({"KernelManager": {"transport": "ipc"}})  # opens no port
     where = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, config=config, timeout=380, coalesce_streams=True, resources=where).execute()
+    with tempfile.TemporaryDirectory(prefix="nb") as sockets:  # opens no port; a socket needs a short path
+        config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+        client = NotebookClient(notebook, config=config, timeout=380, startup_timeout=200, resources=where)
+        client.coalesce_streams = True
+        client.execute()
     return notebook
 
 
