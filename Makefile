@@ -2,12 +2,14 @@
 #   make sweep    set up .venv and run search_spaces/quickstart.yaml
 #   make test     set up .venv and run the tests
 #   make test-long  those that take minutes each
+#   make docs     the documentation as a site, into site/
+#   make package  wheel and sdist, into dist/
 #   make audit    known vulnerabilities of the tested versions; asks a service on the network, no part of check
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: install sweep test test-long check bench audit
+.PHONY: install sweep test test-long check docs package bench audit
 
 install: $(READY)
 
@@ -29,11 +31,17 @@ test: $(READY)
 test-long: $(READY)
 	$(BIN)/python -m pytest -m long
 
-check: $(READY)
+check: $(READY) docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m likra_ray.questions.build_atlas --check
+
+docs: $(READY)
+	$(BIN)/mkdocs --quiet build
+
+package: $(READY)
+	$(BIN)/python -m build --quiet
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.speed $(if $(wildcard ../shared/data/ai2_arc),--arc ../shared/data/ai2_arc)

@@ -159,7 +159,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """All that one trial leaves behind; the file trials/<key>/result.json is exactly this."""
+    """All that one trial leaves behind; the file ``trials/<key>/result.json`` is exactly this."""
 
     key: str
     name: str

@@ -23,6 +23,9 @@ COMMAND_LINE = "--set"
 LONGEST = 1000
 """Bits of a whole number: what is larger is no float, and from 4300 digits on Python does not write it out."""
 
+SPACES = "search_spaces"
+"""Folder of the bundled search spaces: in the package where it is installed, beside it in a checkout."""
+
 LARGEST, MOST_VALUES = 2**20, 20_000
 """Bytes and values of a search space, far above any real one (the largest of search_spaces/ has under 100 values)."""
 
@@ -35,13 +38,23 @@ class Settings(NamedTuple):
     """Dotted field -> default | the file's name | --set | sampled; in the order of the spec."""
 
 
+def bundled() -> dict[str, Path]:
+    """The search spaces that come with likra_ray, by name."""
+    package = Path(__file__).parent
+    folder = package / SPACES if (package / SPACES).is_dir() else package.parent / SPACES
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     """Read a search space. Raises InputError.
 
+    path: a YAML file, or the name of a bundled search space (`bundled`); a file of that name comes first.
     overrides: ``a.b=value`` strings, value in YAML, stronger than the file; ``trial.x`` also replaces
     ``search.x``, so that a fixed value is fixed.
     """
     path = Path(path)
+    if not path.is_file():
+        path = bundled().get(str(path), path)
     tree = _read(path)
     in_file = dict(_leaves(tree))
     given: dict[str, Any] = {}
@@ -86,7 +99,8 @@ def _read(path: Path) -> dict[str, Any]:
             data = file.read(LARGEST + 1)
         text = data.decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        raise InputError(where=str(path), field="file", value=str(error), allowed="a readable YAML file") from None
+        allowed = f"a readable YAML file, or one of {', '.join(bundled())}"
+        raise InputError(where=str(path), field="file", value=str(error), allowed=allowed) from None
     if len(data) > LARGEST:
         raise InputError(where=str(path), field="file", value=f"more than {LARGEST} bytes", allowed="a search space")
     try:

@@ -244,7 +244,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(epilog=console.examples(__doc__))
 def main(
-    space: Annotated[Path, typer.Argument(help="Search space.")] = Path("search_spaces/quickstart.yaml"),
+    space: Annotated[Path, typer.Argument(help="YAML file, or name of a bundled search space.")] = Path("quickstart"),
     set_: Annotated[list[str], typer.Option("--set", help="a.b=value, stronger than the file.")] = [],  # noqa: B006
     output: Annotated[str, typer.Option(help="Folder or URI for heads, tables and results.")] = console.OUTPUT,
     tracking_uri: Annotated[str, typer.Option(help="MLflow store.")] = TRACKING_URI,

@@ -214,9 +214,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(epilog=console.examples(__doc__))
 def main(
-    space: Annotated[Path, typer.Argument(help="Search space; what it searches takes its first start_from point.")] = (
-        Path("search_spaces/quickstart.yaml")
-    ),
+    space: Annotated[
+        Path, typer.Argument(help="As of sweep; what it searches takes its first start_from point.")
+    ] = Path("quickstart"),
     set_: Annotated[list[str], typer.Option("--set", help="a.b=value, stronger than the file.")] = [],  # noqa: B006
     output: Annotated[str, typer.Option(help="Folder or URI for heads, tables and results.")] = console.OUTPUT,
     as_json: console.Json = False,

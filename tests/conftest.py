@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,17 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("LIKRA_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def smoke_sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A folder in which the sweep of smoke.yaml ran, with real Ray, and how its command ended: read it, add to it, but
+    leave what is there. out/: what it wrote; mlflow.db: its MLflow store."""
+    folder = tmp_path_factory.mktemp("smoke")
+    space = Path(__file__).parents[1] / "search_spaces/smoke.yaml"
+    command = [sys.executable, "-m", "likra_ray.sweep", str(space), "--output", str(folder / "out")]
+    command += ["--tracking-uri", f"sqlite:///{folder}/mlflow.db"]
+    return folder, subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=380)
 
 
 @pytest.fixture(scope="session")

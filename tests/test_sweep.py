@@ -58,10 +58,11 @@ def ledger(folder: Path, *overrides: str) -> Ledger:
     return open_ledger(Storage(str(folder / "out")), found, plans.gather(found), resume=True)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    folder = tmp_path_factory.mktemp("finished")
-    return folder, run("sweep", folder)
+@pytest.fixture
+def finished(
+    smoke_sweep: tuple[Path, subprocess.CompletedProcess[str]],
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    return smoke_sweep
 
 
 class TestFinishedSweep:
@@ -187,17 +188,6 @@ class TestFinishedSweep:
         assert result.trained == {"positive": 0, "negative": 8}
         assert 0 == result.answer_tokens["positive"][0] < result.answer_tokens["positive"][32]
         assert list((folder / "out/heads").glob("base-*/scores/training-*/0.arrow"))
-
-    def test_the_notebook_reads_it(self, finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
-        folder, _ = finished
-        notebook = json.loads((ROOT / "notebooks/quickstart.ipynb").read_text())
-        names, *cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-        assert names.startswith("NAME, OUTPUT = ")
-        scope: dict[str, object] = {"NAME": "smoke", "OUTPUT": str(folder / "out")}
-        for cell in cells:
-            exec(compile(cell, "quickstart.ipynb", "exec"), scope)
-        said = capsys.readouterr().out
-        assert "likra: CriticalPhase(found=False" in said and "best of " in said
 
 
 def test_ctrl_c_then_resume_finishes_the_rest(tmp_path: Path) -> None:
