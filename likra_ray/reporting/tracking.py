@@ -156,10 +156,7 @@ class Mirror:
     def log_model(
         self, parent: str, result: TrialResult, files: Callable[[], Mapping[str, bytes]], asked: QuestionSet
     ) -> None:
-        """The heads of a trial whose run has ended, as a model of that run; nothing where it is there already.
-
-        Arguments as mlflow_models.write. Raises LookupError where the trial has no run.
-        """
+        """The heads of a trial as a model of its run (mlflow_models.write); LookupError where it has no run."""
         found = self._children(parent, f"tags.`{TRIAL}` = '{result.key}'")
         if not found:
             raise LookupError(f"no run of trial {result.key}")

@@ -166,7 +166,11 @@ def test_a_server_that_is_killed_and_one_that_freezes(
     began = time.monotonic()
     lacks = end(runs, [*trials, later])
     assert time.monotonic() - began < 60.0
-    assert lacks is not None and lacks.startswith("1 trials and the sweep's end (") and "\n" not in lacks
+    assert (
+        lacks is not None
+        and lacks.startswith("1 trials and the best trial's heads and the sweep's end (")
+        and "\n" not in lacks
+    )
     assert "the same command, once more, tells it" in lacks
     server.start()
     again = sweep_runs(uri)
