@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,13 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt install chromium)")
+MISSING = [name for name, there in {"Chromium (apt install chromium)": CHROMIUM,
+                                    "playwright (pip install playwright)": importlib.util.find_spec("playwright")}.items()
+           if there is None]  # fmt: skip
+
+needs_chromium = pytest.mark.skipif(
+    bool(MISSING), reason=f"MLflow's pages are not opened: no {' and no '.join(MISSING)}"
+)
 
 WAIT_SECONDS = 120
 """Longest wait for what a page shows; on 2 busy cores MLflow's pages take about 10 s."""
