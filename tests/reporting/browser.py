@@ -12,9 +12,11 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-MISSING = [name for name, there in {"Chromium (apt install chromium)": CHROMIUM,
-                                    "playwright (pip install playwright)": importlib.util.find_spec("playwright")}.items()
-           if there is None]  # fmt: skip
+WANTED = {
+    "Chromium (apt install chromium)": CHROMIUM,
+    "playwright (pip install playwright)": importlib.util.find_spec("playwright"),
+}
+MISSING = [name for name, there in WANTED.items() if there is None]
 
 needs_chromium = pytest.mark.skipif(
     bool(MISSING), reason=f"MLflow's pages are not opened: no {' and no '.join(MISSING)}"
