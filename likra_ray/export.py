@@ -14,32 +14,18 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-import likra_ray
-from likra_ray import console, ledger
+from likra_ray import console, exported, ledger
 from likra_ray.errors import InputError
-from likra_ray.heads import base as bases
-from likra_ray.heads.store import HeadStore
 from likra_ray.ledger import Ledger
-from likra_ray.likra_model import ABOUT, LikraModel
-from likra_ray.question_spec import Sources
-from likra_ray.questions.sources import FILE
+from likra_ray.likra_model import LikraModel
 from likra_ray.records import TrialResult, strict_json
-from likra_ray.reporting.model_card import CardFacts, model_card
-from likra_ray.spec import TrialSpec
 
 BEST = "best"
 """In place of a trial's key: the first seed of the configuration the report opens with."""
-
-LICENCES = {"smollm2-135m": "apache-2.0"}
-"""Of bases that have an alias, as their hub pages say it."""
-
-SHAPING = ("near_miss_share", "negative_source", "contamination_share", "labels", "learning_rate", "batch_size", "lora",
-           "seed", "precision")  # fmt: skip
-"""Fields of a trial that shape its heads."""
 
 
 def export(book: Ledger, trial: str, folder: str | Path, *, volume: int | None = None) -> list[Path]:
@@ -51,31 +37,7 @@ def export(book: Ledger, trial: str, folder: str | Path, *, volume: int | None =
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(where="command line", field="DIR", value=str(folder), allowed="an empty folder, or none yet")
-    result = _find(book, trial)
-    spec = TrialSpec.model_validate(result.spec)
-    roles = [role for role in result.heads if role != "base"]
-    volumes = {role: _volume(spec, role, volume) for role in roles}
-    store = HeadStore(book.storage)
-    files: dict[str, bytes] = {}
-    for role in roles:
-        for name, data in store.files(result.heads[role], volumes[role]).items():
-            shown = data if name != "adapter_config.json" else _config(data, _hub_id(book))
-            files[f"{role}/{name}"] = shown
-    about = {
-        "base": book.sweep.base,
-        "base_identity": book.material.identity,
-        "heads": roles,
-        "volumes": volumes,
-        "weight": spec.weight,
-        "sweep": book.sweep.name,
-        "trial": result.key,
-        "version": likra_ray.__version__,
-        "chat": book.material.chat,
-    }
-    files[ABOUT] = json.dumps(about, indent=1).encode()
-    card = model_card(_facts(book, result, spec, volumes)).encode()
-    files["README.md"] = card
-    files |= {f"{role}/README.md": card for role in roles}
+    files = exported.files(book.storage, book.sweep, book.material, _find(book, trial), volume=volume)
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,59 +65,6 @@ def _find(book: Ledger, trial: str) -> TrialResult:
     return fitting[0]
 
 
-def _volume(spec: TrialSpec, role: Any, volume: int | None) -> int:
-    there = spec.head_volumes(role)[1:]
-    if volume is None:
-        return there[-1]
-    if volume not in there:
-        raise InputError(where="command line", field=f"--volume ({role} head)", value=volume,
-                         allowed=f"one of {list(there)}")  # fmt: skip
-    return volume
-
-
-def _hub_id(book: Ledger) -> str | None:
-    """Of the base; None for one that is on no hub."""
-    name = bases.ALIASES.get(book.sweep.base, book.sweep.base)
-    local = name == bases.RANDOM_TINY or name.endswith(".gguf") or Path(book.material.base).is_dir()
-    return None if local else name
-
-
-def _config(data: bytes, hub_id: str | None) -> bytes:
-    """adapter_config.json with the base's hub id in place of a folder of the machine that trained it."""
-    return json.dumps(json.loads(data) | {"base_model_name_or_path": hub_id}, indent=1, sort_keys=True).encode()
-
-
-def _facts(book: Ledger, result: TrialResult, spec: TrialSpec, volumes: dict[str, int]) -> CardFacts:
-    hub_id = _hub_id(book)
-    fields = spec.model_dump(mode="json")
-    questions = book.sweep.questions
-    return CardFacts(
-        base=hub_id or book.sweep.base,
-        on_hub=hub_id is not None,
-        licence=LICENCES.get(book.sweep.base),
-        sweep=book.sweep.name,
-        trial=result.key,
-        name=result.name,
-        heads=volumes,
-        training=f"{_named(questions.train)}, {len(book.material.train)} questions to draw from",
-        evaluation=f"{_named(questions.evaluate)}, {len(book.material.evaluate)} questions, {questions.shots}-shot"
-        f"{', as turns of a chat' if questions.chat else ''}",
-        settings={field: fields[field] for field in SHAPING},
-        curves=result.curves,
-        phase=result.phase,
-        weight=spec.weight,
-        version=likra_ray.__version__,
-    )
-
-
-def _named(sources: Sources) -> str:
-    """Names alone: where they lay on the machine is nobody's business."""
-    return " and ".join(
-        Path(source.source).name if source.source.endswith(FILE) or Path(source.source).is_dir() else source.source
-        for source in sources
-    )
-
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -180,7 +89,7 @@ def main(
             _push(folder, push)
             screen.print(f"uploaded to {push}")
         if as_json:
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            about = json.loads((folder / exported.ABOUT).read_text(encoding="utf-8"))
             print(strict_json({"folder": str(folder), "files": [str(path) for path in files], **about}))
 
 

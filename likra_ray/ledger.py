@@ -10,8 +10,8 @@ import functools
 import json
 from typing import TYPE_CHECKING, Any
 
+from likra_ray import exported, outcomes, results, sweep_file
 from likra_ray import material as materials
-from likra_ray import outcomes, results, sweep_file
 from likra_ray.analysis import findings
 from likra_ray.analysis.findings import Finding
 from likra_ray.analysis.refinement import rounds_in_words
@@ -22,7 +22,7 @@ from likra_ray.material import Material
 from likra_ray.records import TrialResult
 from likra_ray.spec import SweepSpec, TrialSpec
 from likra_ray.storage import Storage, absolute
-from likra_ray.sweep_runs import SweepRuns
+from likra_ray.sweep_runs import Found, SweepRuns
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -208,15 +208,25 @@ class Ledger:
     def _mirror_all(self, files: dict[str, bytes]) -> None:
         """Bring every run of the sweep in MLflow up to what stands here, its report too, and end the parent."""
         assert self._runs is not None
-        ended = self.results
-        metrics, tags = outcomes.at_a_glance(self.sweep_findings(), ended)
+        ended, found = self.results, self.sweep_findings()
+        metrics, tags = outcomes.at_a_glance(found, ended)
+        whole = found if self._record["status"] == "done" else None
         self._lacks = self._runs.end(
             self._record["status"],
             ended={result.key: (result, functools.partial(self._files, result)) for result in ended},
             metrics=metrics,
             tags={"status": self._record["status"], **tags},
             files={**files, "sweep.json": self._json()},
+            found=self._found(whole) if whole else None,
         )
+
+    def _found(self, what: SweepFindings) -> Found:
+        """Verdicts, and the heads of the trial the report opens with: the first seed of its configuration."""
+        key = what.findings[what.headline].trials[0]
+        result = next(one for one in self.done if one.key == key)
+        heads = functools.partial(exported.whole, self.storage, self.sweep, self.material, result)
+        said = outcomes.in_words(self.sweep.name, what, ended=self._record.get("ended", ""))
+        return Found(short=said.short, whole=said.whole, best=result, heads=heads)
 
     def summary(self) -> RenderableType:
         """What the terminal shows at the end."""

@@ -22,14 +22,12 @@ import torch
 
 from likra_ray.analysis.arms import ARMS, Arm, find_arm
 from likra_ray.errors import InputError
+from likra_ray.exported import ABOUT
 from likra_ray.heads import base as bases
 from likra_ray.heads import tokens as reading
 from likra_ray.heads.packing import pack, token_logits
 from likra_ray.heads.scoring import longest_first, plant_encoded, prefix_cache
 from likra_ray.heads.tokens import Encoded, encode, encode_texts, leading_tokens
-
-ABOUT = "likra.json"
-"""In a folder of exported heads: base, arms, weight, and where the heads come from."""
 
 PLAUSIBILITY = 0.1
 """alpha of contrastive decoding (arXiv 2210.15097, section 3.2): tokens the base finds less likely than this share of

@@ -7,10 +7,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from likra_ray.errors import InputError
-from likra_ray.question_spec import SourceSpec
+from likra_ray.question_spec import Sources, SourceSpec
 from likra_ray.questions import controls, sources
 from likra_ray.records import Question
 from likra_ray.storage import Storage
@@ -127,3 +128,14 @@ def write(material: Material, storage: Storage) -> str:
 def read(storage: Storage, name: str) -> Material:
     """The material of a sweep."""
     return Material.from_json(storage.read(name).decode())
+
+
+def named(sources: Sources) -> str:
+    """Names alone, as ``atlas and mine.jsonl``: where they lay on the machine is nobody's business."""
+    return " and ".join(name(source) for source in sources)
+
+
+def name(source: SourceSpec) -> str:
+    """Of a source, without the folder it lay in."""
+    place = Path(source.source)
+    return place.name if source.source.endswith(sources.FILE) or place.is_dir() else source.source

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -135,6 +135,28 @@ def at_a_glance(what: SweepFindings | None, ended: Sequence[TrialResult]) -> tup
             if phase.found and phase.midpoint is not None:
                 metrics[f"phase/{arm}/midpoint"] = phase.midpoint
     return metrics, tags
+
+
+class Said(NamedTuple):
+    """The verdicts of a sweep as Markdown, for MLflow's descriptions."""
+
+    short: str
+    """A paragraph."""
+    whole: str
+    """A list: every verdict's sentence."""
+
+
+def in_words(sweep: str, what: SweepFindings, *, ended: str) -> Said:
+    """What a sweep that is done says. ended: ISO time."""
+    from likra_ray.reporting.sections import CLAIMS, SHOWN
+
+    best = what.findings[what.headline]
+    opening = f"**{sweep}**, ended {ended[:10]}. Headline configuration: {best.name}."
+    claims = [(f"{CLAIMS[one.subject]}: **{SHOWN[one.found]}**.", one.sentence) for one in what.verdicts]
+    return Said(
+        short=" ".join([opening, *[claim for claim, _ in claims]]),
+        whole="\n".join([f"{opening}\n", *[f"- {claim} {sentence}" for claim, sentence in claims]]),
+    )
 
 
 def phases(made: Sequence[Finding]) -> dict[str, dict[str, Any]]:

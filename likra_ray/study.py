@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -105,6 +106,9 @@ def open_study(sweep: SweepSpec, url: str) -> tuple[optuna.Study, list[tuple[dic
     study = optuna.create_study(
         storage=storage(url), study_name=sweep.name, sampler=sampler(sweep), directions=better, load_if_exists=True
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([str(metric) for metric in sweep.objective])  # what optuna-dashboard calls the axes
     asked: dict[str, tuple[dict[str, Any], bool]] = {}
     for trial in study.get_trials(states=(TrialState.RUNNING, TrialState.FAIL, TrialState.COMPLETE)):
         if trial.state == TrialState.RUNNING:

@@ -35,7 +35,8 @@ LIGHT = sorted(
 )
 
 MAY_IMPORT_RAY = {"trial.py", "workers.py", "sweep.py", "console.py", "cluster.py", "rendezvous.py"}
-MAY_IMPORT_MLFLOW = {"reporting/tracking.py"}
+MAY_IMPORT_MLFLOW = {"reporting/tracking.py", "reporting/mlflow_inputs.py", "reporting/mlflow_models.py"}
+"""The writer of runs, and what it calls for data sets and models."""
 MAY_IMPORT_DEEPSPEED = {"heads/engines.py", "heads/adapters.py", "doctor.py"}
 MAY_TOUCH_MODELS = {"workers.py", "rendezvous.py", "likra_model.py", "doctor.py"}
 """Besides heads/: the workers, what uses trained heads, and who looks whether it can be imported."""
@@ -63,10 +64,12 @@ ORDER = (
     "study",
     "outcomes",
     "sweep_file",
+    "exported",
     "sweep_runs",
     "ledger",
     "report",
     "likra_model",
+    "ranker",
     "export",
     "lm_eval",
     "locate",

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import likra_ray
 from likra_ray.errors import InputError, without_secret
 from likra_ray.records import CriticalPhase, TrialResult
-from likra_ray.reporting import stores
+from likra_ray.reporting import mlflow_inputs, mlflow_models, stores
+from likra_ray.reporting.mlflow_inputs import QuestionSet
 from likra_ray.reporting.points import Point, trial_points
 from likra_ray.reporting.provenance import provenance
 
@@ -84,24 +85,32 @@ class Mirror:
         tags: Mapping[str, str],
         spec_yaml: str,
         description: str,
+        asked: Sequence[QuestionSet] = (),
     ) -> str:
         """The parent run of a sweep, running; returns its id. The same run however often it is called.
 
-        sweep: what the run is found by. A param that has another value than before keeps it, as MLflow's are
-        immutable, and the new value stands in the tag likra_ray.changed.<param>.
+        sweep: what the run is found by; asked: its questions. A param that has another value than before keeps it, as
+        MLflow's are immutable, and the new value stands in the tag likra_ray.changed.<param>.
         """
         found = [run for run in self._search(f"tags.`{KIND}` = 'sweep'") if run.data.tags.get(SWEEP) == sweep]
         all_tags = {**tags, SWEEP: sweep, KIND: "sweep", NOTE: description}
-        run_id = self._start(found, run_name, params, all_tags)
+        run_id = self._start(found, run_name, params, all_tags, asked)
         self._upload(run_id, {"sweep.yaml": spec_yaml.encode()})
         return run_id
 
     def start_trial(
-        self, *, parent: str, key: str, name: str, params: Mapping[str, object], tags: Mapping[str, str]
+        self,
+        *,
+        parent: str,
+        key: str,
+        name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        asked: Sequence[QuestionSet] = (),
     ) -> str:
-        """The child run of a trial, running; returns its id. Found by its parent and key."""
+        """The child run of a trial, running; returns its id. Found by its parent and key. asked: its questions."""
         found = self._children(parent, f"tags.`{TRIAL}` = '{key}'")
-        return self._start(found, name, params, {**tags, PARENT: parent, TRIAL: key, KIND: "trial"})
+        return self._start(found, name, params, {**tags, PARENT: parent, TRIAL: key, KIND: "trial"}, asked)
 
     def has(self, parent: str, result: TrialResult) -> bool:
         """Whether a trial's run has ended with just this result, so that nothing is left to write."""
@@ -144,6 +153,21 @@ class Mirror:
         self._log_tags(run_id, {**tags, NOT_FINITE: str(dropped)})
         self._end(run, status)
 
+    def log_model(
+        self, parent: str, result: TrialResult, files: Callable[[], Mapping[str, bytes]], asked: QuestionSet
+    ) -> None:
+        """The heads of a trial as a model of its run (mlflow_models.write); LookupError where it has no run."""
+        found = self._children(parent, f"tags.`{TRIAL}` = '{result.key}'")
+        if not found:
+            raise LookupError(f"no run of trial {result.key}")
+        run = self._client.get_run(found[0].info.run_id)
+        heads = mlflow_models.Heads(name=f"likra-{result.key}", trial=result.key, digest=_digest(result))
+        mlflow_models.write(self._client, run, heads, files, asked)
+
+    def describe(self, text: str) -> None:
+        """The experiment's description, as Markdown."""
+        self._client.set_experiment_tag(self._experiment, NOTE, text)
+
     def close_stale(self, parent: str, status: Status = "KILLED") -> int:
         """End the children a killed driver left running; returns how many."""
         stale = self._children(parent, "attributes.status = 'RUNNING'")
@@ -180,8 +204,15 @@ class Mirror:
             if not token:
                 return runs
 
-    def _start(self, found: Sequence[Run], name: str, params: Mapping[str, object], tags: Mapping[str, str]) -> str:
-        """Set the first of the runs found, or a new one, running with these params and tags.
+    def _start(
+        self,
+        found: Sequence[Run],
+        name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        asked: Sequence[QuestionSet],
+    ) -> str:
+        """Set the first of the runs found, or a new one, running with these params, tags and questions.
 
         A new run has its tags from its first moment, so that it is found again wherever its writer dies.
         """
@@ -200,6 +231,7 @@ class Mirror:
             if run.info.status != "RUNNING":
                 self._client.update_run(run_id, status="RUNNING")
         self._log_params(run_id, {key: text for key, text in shown.items() if key not in known})
+        mlflow_inputs.note(self._client, run, asked)
         return run_id
 
     def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:

@@ -26,10 +26,14 @@ from likra_ray.material import Material
 from likra_ray.records import TrialResult
 from likra_ray.reporting.tracking import Mirror
 from likra_ray.spec import TrialSpec
-from likra_ray.sweep_runs import SweepRuns
+from likra_ray.sweep_runs import Found, SweepRuns
 
 SMOKE = Path(__file__).parents[2] / "search_spaces/smoke.yaml"
 NOTHING = Material(base="random-tiny", identity="i", train=(), shots=(), evaluate=(), others=(), left_out=())
+SETS = 1
+"""Data sets of a run: both question sets are empty here, and MLflow knows a set by its name and content."""
+ABOUT = {"base": "random-tiny", "base_identity": "i", "weight": 1.0, "sweep": "smoke", "trial": "t", "volumes": {}}
+HEADS = {"likra.json": json.dumps(ABOUT).encode(), "positive/adapter_model.safetensors": b"head"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -60,6 +64,7 @@ def end(runs: SweepRuns, ended: list[TrialResult]) -> str | None:
         metrics={"trials_done": float(len(ended))},
         tags={"status": "done"},
         files={"sweep.json": b"{}"},
+        found=Found(short="short", whole="whole", best=ended[0], heads=lambda: HEADS),
     )
 
 
@@ -91,6 +96,21 @@ def whole(uri: str, ended: list[TrialResult], name: str = "smoke") -> None:
         assert run.data.params["batch_size"] and run.data.metrics["likra/accuracy"] == 0.4
         assert len(client.get_metric_history(run.info.run_id, "likra/accuracy")) == 2
         assert [one.path for one in client.list_artifacts(run.info.run_id)] == ["result.json"]
+    experiment = client.get_experiment_by_name(name)
+    assert experiment.tags["mlflow.note.content"] == "Last finished sweep: short"
+    assert parent.data.tags["mlflow.note.content"].endswith("whole")
+    for run in (parent, *children.values()):
+        assert len(client.get_run(run.info.run_id).inputs.dataset_inputs) == SETS
+    [model] = client.search_logged_models([experiment.experiment_id])
+    best = client.get_run(children[ended[0].key].info.run_id)
+    assert str(model.status) == "READY" and model.source_run_id == best.info.run_id
+    assert [one.model_id for one in best.outputs.model_outputs] == [model.model_id]
+    assert [metric.value for metric in model.metrics] == [0.4]
+    assert {one.path for one in client.list_logged_model_artifacts(model.model_id)} == {
+        "MLmodel",
+        "heads",
+        "requirements.txt",
+    }
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -146,7 +166,11 @@ def test_a_server_that_is_killed_and_one_that_freezes(
     began = time.monotonic()
     lacks = end(runs, [*trials, later])
     assert time.monotonic() - began < 60.0
-    assert lacks is not None and lacks.startswith("1 trials and the sweep's end (") and "\n" not in lacks
+    assert (
+        lacks is not None
+        and lacks.startswith("1 trials and the best trial's heads and the sweep's end (")
+        and "\n" not in lacks
+    )
     assert "the same command, once more, tells it" in lacks
     server.start()
     again = sweep_runs(uri)
@@ -190,6 +214,11 @@ WRITES = (
     "delete_tag",
     "log_artifacts",
     "set_experiment_tag",
+    "log_inputs",
+    "create_logged_model",
+    "log_model_artifacts",
+    "log_outputs",
+    "finalize_logged_model",
 )
 
 
@@ -215,7 +244,7 @@ def test_a_writer_that_dies_after_any_call_leaves_runs_that_are_found_again(
         one_trial(resumed, pattern)
         assert end(resumed, [pattern]) is None
         whole(uri, [pattern], name)
-    assert stops >= 10
+    assert stops >= 20
 
 
 def _dies(runs: SweepRuns, after: int, result: TrialResult) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import time
 import urllib.request
@@ -17,10 +18,17 @@ from servers import Server
 
 from likra_ray.errors import InputError
 from likra_ray.records import TrialResult
+from likra_ray.reporting.mlflow_inputs import QuestionSet
 from likra_ray.reporting.points import trial_points
 from likra_ray.reporting.tracking import Mirror
 
 FILES = {"result.json": b"{}", "scores/negative/16.arrow": b"arrow", "learning_curves.png": b"png"}
+
+ASKED = [
+    QuestionSet(name="atlas", role=role, content=digit * 64, sources=[{"source": "atlas", "split": None, "limit": 5}],
+                profile={"num_rows": 5, "options": 20})
+    for role, digit in (("train", "1"), ("evaluate", "2"))
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +56,15 @@ def start_sweep(mirror: Mirror, **changed: Any) -> str:
         "tags": {"version.python": "3"},
         "spec_yaml": "name: quickstart\n",
         "description": "An invented sweep.",
+        "asked": ASKED,
     }
     return mirror.start_sweep(**{**given, **changed})
 
 
 def start_trial(mirror: Mirror, parent: str, key: str = "00c0ffee00c0ffee") -> str:
-    return mirror.start_trial(parent=parent, key=key, name="seed=0", params={"seed": 0}, tags={"sweep": "quickstart"})
+    return mirror.start_trial(
+        parent=parent, key=key, name="seed=0", params={"seed": 0}, tags={"sweep": "quickstart"}, asked=ASKED
+    )
 
 
 def runs(mirror: Mirror) -> list[Any]:
@@ -144,6 +155,41 @@ def test_a_value_that_changed_is_the_one_shown(mirror: Mirror, result: TrialResu
     points = [point for point in logged(mirror, child) if point[0] == "x"]
     assert points == [("x", 0.4, 32), ("x", 0.5, 32), ("x", 0.9, 16)]
     assert mirror._client.get_run(child).data.metrics["x"] == 0.4
+
+
+def noted(mirror: Mirror, run_id: str) -> list[tuple[str, str, str]]:
+    """Name, digest and role of every data set of a run."""
+    inputs = mirror._client.get_run(run_id).inputs.dataset_inputs
+    return sorted((one.dataset.name, one.dataset.digest, one.tags[0].value) for one in inputs)
+
+
+def test_runs_show_their_questions_once(mirror: Mirror, store: str) -> None:
+    """As MLflow itself reads them back: source, schema and profile too."""
+    import mlflow.data
+
+    for _ in range(2):
+        parent = start_sweep(mirror)
+        child = start_trial(mirror, parent)
+        for run in (parent, child):
+            assert noted(mirror, run) == [("atlas", "1" * 36, "train"), ("atlas", "2" * 36, "evaluate")]
+        mirror = Mirror(store, mirror._client.get_experiment(mirror._experiment).name)
+    [train, _] = mirror._client.get_run(child).inputs.dataset_inputs
+    read = mlflow.data.get_source(train)
+    assert read.to_dict() == {"tags": {"sources": [{"source": "atlas", "split": None, "limit": 5}], "sha256": "1" * 64}}
+    assert json.loads(train.dataset.profile) == {"num_rows": 5, "options": 20}
+    assert [one["name"] for one in json.loads(train.dataset.schema)["mlflow_colspec"]] == ["id", "prompt", "options"]
+
+
+def test_new_questions_are_added(mirror: Mirror) -> None:
+    parent = start_sweep(mirror, asked=ASKED[:1])
+    assert start_sweep(mirror) == parent
+    assert len(noted(mirror, parent)) == 2
+
+
+def test_the_experiment_says_what_was_found(mirror: Mirror) -> None:
+    for said in ("at first", "now"):
+        mirror.describe(said)
+        assert mirror._client.get_experiment(mirror._experiment).tags["mlflow.note.content"] == said
 
 
 def test_params_are_kept_and_a_new_value_is_told(mirror: Mirror) -> None:
