@@ -24,7 +24,7 @@ PROGRAMS = ("likra_ray", "python", "make", "pip", "mlflow", "optuna-dashboard", 
             "kubectl", "chmod", "jupyter", "pytest", "export", "cd", "git", "curl", "sqlite3", "hf")  # fmt: skip
 """What a command begins with, .venv/bin/ left out. A block that begins otherwise is Python, data, or a picture."""
 
-PICTURES = ("questions ──>", "┌ driver", "training   4 N")
+PICTURES = ("questions ──>", "┌ driver", "training   4 N", "/#/metric?runs=", "arc, openbookqa ")
 """How blocks begin that show something and are not to be typed."""
 
 Kind = Literal["commands", "python", "data", "picture", "unknown"]
