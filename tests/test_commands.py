@@ -253,7 +253,9 @@ TABLE = {
     "python -m likra_ray.trial": How(understood, "trains for minutes; tests/test_sweep.py runs smoke's"),
     "likra_ray report near_miss": How(understood, "reads what half an hour of training left"),
     "likra_ray report quickstart [--output DIR]": How(usage),
-    "likra_ray sweep [SPACE] [--set a.b=value]... [--output DIR] [--tracking-uri URI] [--dry-run] [--resume]": How(usage),
+    "likra_ray sweep [SPACE] [--set a.b=value]... [--output DIR] [--tracking-uri URI] [--dry-run] [--resume]": How(
+        usage
+    ),
     "likra_ray trial [SPACE] [--set a.b=value]... [--output DIR]": How(usage),
     "likra_ray report SWEEP [--output DIR]": How(usage),
     "likra_ray locate SWEEP | ANSWERS.csv": How(usage),
@@ -287,6 +289,7 @@ TABLE = {
     "make test-long": How(a_target, "minutes each"),
     "make check": How(a_target, "CI runs it before the tests"),
     "make bench": How(a_target, "half an hour, and a measurement"),
+    "make docs": How(a_target, "part of make check"),
     "make audit": How(a_target, "asks a service on the network"),
     "pip install 'likra_ray[bench]'": How(an_extra, "it is no package on PyPI yet"),
     "pip install 'likra_ray[s3]'": How(an_extra, "it is no package on PyPI yet"),
