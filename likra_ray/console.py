@@ -125,6 +125,8 @@ def ray_session(*, show_workers: bool) -> Iterator[None]:
     # Progress reports carry no objective; Tune is told the objective once, at the end of a trial.
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # A sweep resumes from sweep.json. Tune would write all trials for a restore of its own, in up to 5 % of all time.
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")
     # A trial is seven light processes; by default Ray warns where more start at once than there are cores.
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")
     # Ray's own default is nice 15: beside other work a study then takes four times as long.

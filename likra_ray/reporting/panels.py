@@ -95,15 +95,26 @@ def other_arms_panel(finding: Finding) -> Panel:
     )
 
 
+DRAWN = 24
+"""Most configurations, or effects, in one figure: more nobody compares, and 1,000 take hours to draw."""
+
+
 def configurations_panel(findings: Sequence[Finding]) -> Panel:
-    """Likra's curve in every configuration."""
-    shown = [(finding.name, finding, "likra") for finding in findings if figures.measured(finding.curves["likra"])]
+    """Likra's curve in every configuration, or in the DRAWN where it is highest."""
+    measured = [finding for finding in findings if figures.measured(finding.curves["likra"])]
+    drawn = measured if len(measured) <= DRAWN else sorted(measured, key=_height, reverse=True)[:DRAWN]
+    shown = [(finding.name, finding, "likra") for finding in drawn]
+    which = (
+        f" Drawn: the {DRAWN} of {len(measured)} where it is highest; the data has all."
+        if len(measured) > DRAWN
+        else ""
+    )
     seeds = min((len(finding.seeds) for finding in findings), default=1)
     return Panel(
         name="configurations",
         title="Likra in every configuration",
         caption=Caption(
-            "Accuracy of Likra with its critical phase where one was found, SFT (orange) thin beside it.",
+            "Accuracy of Likra with its critical phase where one was found, SFT (orange) thin beside it." + which,
             "; ".join(dict.fromkeys(phrases.rests_on(one.questions, len(one.seeds)) for one in findings)),
             f"bands: {resampled(seeds)}",
             (
@@ -117,6 +128,11 @@ def configurations_panel(findings: Sequence[Finding]) -> Panel:
         height=figures.small_height([title for title, _, _ in shown]),
         data=[row for row in data.curve_rows(findings) if row["arm"] in ("likra", "sft")],
     )
+
+
+def _height(finding: Finding) -> float:
+    """Likra's accuracy where it is highest."""
+    return max(point.accuracy for point in figures.measured(finding.curves["likra"]))
 
 
 def _small(shown: Sequence[tuple[str, Finding, str]]) -> functools.partial[None]:
@@ -159,21 +175,22 @@ EFFECT_TITLES: dict[Group, str] = {
 def effects_panel(found: SweepFindings, group: Group) -> Panel:
     """The effects of one group of searched fields."""
     pairs = [one for one in found.effects.pairs if group_of(one.field) == group]
+    shown = effect_figures.shown_effects(pairs)
+    drawn = shown if len(shown) <= DRAWN else sorted(shown, key=lambda one: -abs(one.accuracy.value))[:DRAWN]
+    which = f" Drawn: the {DRAWN} largest of {len(shown)}; the data has all." if len(shown) > DRAWN else ""
     return Panel(
         name=f"effects_of_{group.replace('-', '_')}",
         title=EFFECT_TITLES[group],
         caption=Caption(
             "Change of accuracy between two configurations that differ in one setting, at the largest volume both "
-            "measured with the same seeds; in brackets what they share. Right of the line: better.",
+            "measured with the same seeds; in brackets what they share. Right of the line: better." + which,
             _effects_rest_on(pairs),
             "bars: 95 %, paired by question and seed",
             ("likra_ray.analysis.near_miss.factor_effect",),
         ),
-        drawing=functools.partial(effect_figures.draw_effects, pairs=tuple(pairs))
-        if effect_figures.shown_effects(pairs)
-        else None,
+        drawing=functools.partial(effect_figures.draw_effects, pairs=tuple(drawn)) if drawn else None,
         why=_not_compared(found, pairs, group),
-        height=effect_figures.effects_height(pairs),
+        height=effect_figures.effects_height(drawn),
         data=[row for row in data.effect_rows(found.effects) if group_of(str(row["field"])) == group],
     )
 
