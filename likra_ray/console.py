@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -49,6 +49,12 @@ def run(app: typer.Typer) -> None:
             raise
         print(f"error: {' '.join(error.format_message().split())} (--help lists the options)", file=sys.stderr)
         raise SystemExit(WRONG_INPUT) from None
+
+
+def apart(as_json: bool) -> contextlib.AbstractContextManager[Any]:
+    """What libraries print on standard output (DeepSpeed, that it found no GPU) goes to standard error, where standard
+    output belongs to one JSON object."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
 def sweeps(context: typer.Context, incomplete: str) -> list[str]:

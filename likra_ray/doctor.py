@@ -174,7 +174,7 @@ def main(
 ) -> None:
     """Check what a sweep needs, and say how to mend what is missing."""
     screen = console.screen(as_json)
-    with console.exit_codes("the same command again"):
+    with console.exit_codes("the same command again"), console.apart(as_json):
         checks = examine(output, tracking_uri)
     if as_json:
         print(strict_json({check.name: check for check in checks}))

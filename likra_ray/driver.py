@@ -30,7 +30,6 @@ class Driver:
         self.nothing_new = False
         """Whether Optuna was asked and every point was measured or being measured."""
         self.progress = Progress(sweep.budget.trials if sweep.search else 1)
-        self.progress.ended = len(book.trials)
 
     @property
     def exhausted(self) -> bool:
@@ -112,13 +111,16 @@ class Driver:
     def live(self, at_once: int) -> contextlib.AbstractContextManager[Any]:
         """The trials that run, in a table below the lines for the length of the block; in a terminal alone.
 
+        What others print on standard error meanwhile stands above it too.
+
         at_once: trials that may run at the same time.
         """
         if not self.screen.is_terminal or self.screen.quiet:
             return contextlib.nullcontext()
+        self.progress.ended = len(self.book.trials)
         return Live(
             get_renderable=lambda: self.progress.table(time.monotonic(), at_once),
-            console=self.screen, refresh_per_second=2, transient=True, redirect_stdout=False, redirect_stderr=False,
+            console=self.screen, refresh_per_second=2, transient=True, redirect_stdout=False, redirect_stderr=True,
         )  # fmt: skip
 
     def _say(self, line: str) -> None:
@@ -130,8 +132,8 @@ class Driver:
             done = "refinement"
         if result.status == "failed":
             return f"[driver] {done}: trial {result.key} FAILED after {seconds:.0f} s: {result.reason}"
-        curve = " ".join(f"{point.volume}:{point.accuracy:.3f}" for point in result.curves["likra"])
-        return f"[driver] {done}: trial {result.key} done in {seconds:.0f} s; likra accuracy by negatives {curve}"
+        by_volume = {point.volume: point.accuracy for point in result.curves["likra"]}
+        return f"[driver] {done}: trial {result.key} done in {seconds:.0f} s; accuracy {curve({'likra': by_volume})}"
 
     def _identify(self, point: dict[str, Any]) -> tuple[str, TrialSpec]:
         trial = self.sweep.trial_spec(point)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from likra_ray import material as materials
 from likra_ray import plan as plans
@@ -108,7 +109,7 @@ def describe(outlook: Outlook, screen: Console) -> None:
     """Print it."""
     table = Table("field", "value", "origin", title=f"{outlook.sweep}: every value", title_justify="left")
     for field, one in outlook.fields.items():
-        table.add_row(field, str(one["value"]), one["origin"])
+        table.add_row(*[Text(cell) for cell in (field, str(one["value"]), one["origin"])])
     screen.print(table)
     for line in _lines(outlook):
         screen.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -24,7 +24,7 @@ from likra_ray.analysis.arms import ARMS, Arm, find_arm
 from likra_ray.errors import InputError
 from likra_ray.exported import ABOUT
 from likra_ray.heads import base as bases
-from likra_ray.heads import tokens as reading
+from likra_ray.heads import tokens as head_tokens
 from likra_ray.heads.packing import pack, token_logits
 from likra_ray.heads.scoring import longest_first, plant_encoded, prefix_cache
 from likra_ray.heads.tokens import Encoded, encode, encode_texts, leading_tokens
@@ -50,7 +50,7 @@ class LikraModel:
         """model: under PEFT, one adapter per head, named by its role; weight: w of L+ - w L-; chat: whether prompts
         are turns of the tokenizer's chat template. Raises InputError where it has none."""
         self.model, self.tokenizer, self.weight = model.eval(), tokenizer, weight
-        self.reader = reading.chat(tokenizer) if chat else tokenizer
+        self.reader = head_tokens.chat(tokenizer) if chat else tokenizer
         self.device = next(iter(model.parameters())).device
 
     @classmethod
@@ -136,9 +136,9 @@ class LikraModel:
 
     def write(self, prompt: str, **how: Any) -> str:
         """Continue a prompt, or answer it in a chat; `how` as in `write_after`."""
-        text, rendered = prompt, isinstance(self.reader, reading.Chat)
+        text, rendered = prompt, isinstance(self.reader, head_tokens.Chat)
         if rendered:
-            text = reading.before_answer(self.tokenizer, [{"role": "user", "content": prompt}])
+            text = head_tokens.before_answer(self.tokenizer, [{"role": "user", "content": prompt}])
         return self.write_after(self.read(text, rendered=rendered), **how)
 
     def read(self, text: str, *, rendered: bool = False) -> list[int]:

@@ -136,6 +136,7 @@ def named(sources: Sources) -> str:
 
 
 def name(source: SourceSpec) -> str:
-    """Of a source, without the folder it lay in."""
-    place = Path(source.source)
-    return place.name if source.source.endswith(sources.FILE) or place.is_dir() else source.source
+    """Of a source, without the folder it lay in; told by its text alone, as it may be asked on another machine."""
+    words = source.source
+    is_path = words.endswith(sources.FILE) or words.startswith(("/", ".", "~")) or words.count("/") > 1
+    return Path(words).name if is_path else words

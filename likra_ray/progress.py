@@ -65,7 +65,7 @@ class Progress:
         if not self._seconds:
             return math.nan
         mean = sum(self._seconds) / len(self._seconds)
-        here = sum(max(0.0, mean - (now - trial.began)) for trial in self.running.values())
+        here = sum(max(0.0, mean - (now - trial.began)) for trial in list(self.running.values()))
         waiting = max(0, self.of - self.ended - len(self.running))
         return (here + waiting * mean) / max(1, at_once)
 
@@ -79,7 +79,7 @@ class Progress:
         table.add_column("for", justify="right")
         table.add_column("now")
         table.add_column("accuracy by volume")
-        for trial in self.running.values():
+        for trial in list(self.running.values()):  # the driver changes it while another thread draws
             cells = (trial.name, duration(now - trial.began), trial.at, curve(trial.curves))
             table.add_row(*[Text(cell) for cell in cells])
         return table

@@ -142,7 +142,7 @@ def _source_shorthand(value: Any) -> Any:
 class SourceSpec(Spec):
     """Where questions come from."""
 
-    source: str
+    source: Annotated[str, Field(min_length=1)]
     """atlas | arc | arc-easy | arc-challenge | hellaswag | winogrande | openbookqa | mmlu | a path ending .jsonl; with
     a mapping: a path ending .jsonl, .csv or .parquet, a folder, or a hub id"""
     split: str | None = None

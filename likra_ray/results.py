@@ -41,7 +41,9 @@ def stored_tables(store: HeadStore, plan: TrialPlan) -> SeedTables | None:
 def accuracy_so_far(store: HeadStore, plan: TrialPlan, volume: int, *, weight: float) -> dict[str, float]:
     """Accuracy by arm at one volume, of the arms whose heads are scored there already; for a screen, not a finding."""
     there = {"base": store.table(plan.base_key, plan.evaluation_key, 0)}
-    there |= {role: store.table(head.key, plan.evaluation_key, volume) for role, head in plan.heads.items()}
+    for role, head in plan.heads.items():
+        if volume in plan.volumes[role]:  # another trial may have taken the head further
+            there[role] = store.table(head.key, plan.evaluation_key, volume)
     tables = {role: table for role, table in there.items() if table is not None}
     return {
         name: float(np.mean(arms.credit(arms.arm_scores(name, tables, weight=weight), tables[arm.plus])))

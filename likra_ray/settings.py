@@ -249,4 +249,4 @@ def _known_fields(place: Sequence[str | int]) -> list[str]:
         elif isinstance(part, str) and part in getattr(model, "model_fields", {}):
             model = model.model_fields[part].annotation
             model = next((one for one in get_args(model) if hasattr(one, "model_fields")), model)
-    return list(getattr(model, "model_fields", ())) or ["the fields that likra_ray/spec.py lists"]
+    return list(getattr(model, "model_fields", ())) or ["the fields that likra_ray/spec.py and question_spec.py list"]

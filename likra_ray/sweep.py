@@ -264,7 +264,8 @@ def main(
             if as_json:
                 print(strict_json(outlook))
             return
-        book = run_sweep(found.sweep, output=output, tracking_uri=tracking_uri, resume=resume, screen=screen)
+        with console.apart(as_json):
+            book = run_sweep(found.sweep, output=output, tracking_uri=tracking_uri, resume=resume, screen=screen)
         screen.print(book.summary())
         if as_json:
             print(strict_json(book.as_json()))

@@ -140,7 +140,7 @@ class SweepRuns:
             self._mirror.close_stale(parent, "KILLED")
             if found is not None:
                 self._mirror.describe(f"Last finished sweep: {found.short}")
-            noted = {**tags, NOTE: self._description(found.whole if found is not None else "")}
+            noted = {**tags, NOTE: self._description(found.whole)} if found is not None else tags
             self._mirror.finish_sweep(parent, status=ENDED[status], metrics=metrics, tags=noted, artifacts=files)
 
         if found is not None:

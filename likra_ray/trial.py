@@ -224,9 +224,9 @@ def main(
     """Run one trial, here and now, and print what it found."""
     with console.exit_codes("the same command goes on from there"):
         sweep = settings.load(space, set_).sweep
-        result = run_trial(
-            sweep, sweep.start_from[0] if sweep.start_from else {}, output=output, show_workers=not as_json
-        )
+        point = sweep.start_from[0] if sweep.start_from else {}
+        with console.apart(as_json):
+            result = run_trial(sweep, point, output=output, show_workers=not as_json)
         if as_json:
             print(result.to_json())
             return

@@ -136,9 +136,9 @@ def _orders(
     if plans.needs_plausibility(trial):
         asked = plans.plausibility_order(material)
         _score_base(producer, leased, plan.base_key, asked)
-        scored = producer.store.table(plan.base_key, asked.key, 0)
-        assert scored is not None
-        plausibility = scored.logprob
+        table = producer.store.table(plan.base_key, asked.key, 0)
+        assert table is not None
+        plausibility = table.logprob
     orders = plans.head_orders(plan, trial, material, plausibility)
     for order in orders:
         _score_base(producer, leased, plan.base_key, *producer.references(order))

@@ -76,6 +76,18 @@ def test_help_ends_in_examples() -> None:
         assert f"likra_ray {command}" in shown.partition("Examples:")[2], command
 
 
+def test_json_is_alone_where_a_library_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeepSpeed warns on standard output, when it is first imported, that there is no GPU."""
+
+    def looks(*_: str) -> list[doctor.Check]:
+        print("[WARNING] no accelerator")
+        return [doctor.Check("disk", True, "free")]
+
+    monkeypatch.setattr(doctor, "examine", looks)
+    ended = CliRunner().invoke(doctor.app, ["--json"])
+    assert list(json.loads(ended.stdout)) == ["disk"] and "no accelerator" in ended.stderr
+
+
 COMPLETED = [
     ("likra_ray do", 1, ["doctor"]),
     ("likra_ray report qu", 2, ["quickstart"]),

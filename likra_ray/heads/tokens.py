@@ -40,10 +40,13 @@ class Chat(NamedTuple):
 
 
 def chat(tokenizer: Any) -> Chat:
-    """Raises InputError for a tokenizer without a chat template."""
-    if not getattr(tokenizer, "chat_template", None):
-        raise InputError(where="search space", field="questions.chat", value=True,
-                         allowed="false: the base's tokenizer has no chat template")  # fmt: skip
+    """Raises InputError for a tokenizer without a chat template, or with one that writes today's date: its heads and
+    tables would be others tomorrow under the same keys."""
+    template = getattr(tokenizer, "chat_template", None)
+    why = "has no chat template" if not template else "writes today's date" if "strftime_now" in str(template) else ""
+    if why:
+        whose = "the base's tokenizer" if not template else "the template of the base's tokenizer"
+        raise InputError(where="search space", field="questions.chat", value=True, allowed=f"false: {whose} {why}")
     return Chat(tokenizer)
 
 

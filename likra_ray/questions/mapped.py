@@ -62,8 +62,10 @@ def _inside(place: Any, rest: str, row: Mapping[str, Any], name: str, where: str
         first, dot, rest = rest.partition(".")
         if dot and first in place:
             return _inside(place[first], rest, row, name, where)
-    elif isinstance(place, list) and place:
+    elif isinstance(place, list):
         return [_inside(one, rest, row, name, where) for one in place]
+    elif place is None:
+        return None  # this row has nothing there
     raise Mismapped(where=where, field=name, value="no such column", allowed=f"one of {', '.join(_names(row))}")
 
 
@@ -92,6 +94,8 @@ def _as_text(value: Any, field: str, where: str) -> str:
 
 def _list(row: Mapping[str, Any], name: str, where: str) -> list[Any]:
     value = lookup(row, name, where)
+    if value is None:
+        raise InputError(where=where, field=name, value=value, allowed="a list")
     if not isinstance(value, list | tuple):
         raise Mismapped(where=where, field=name, value=value, allowed="a column that holds a list")
     return list(value)
@@ -100,6 +104,8 @@ def _list(row: Mapping[str, Any], name: str, where: str) -> list[Any]:
 def _texts(row: Mapping[str, Any], columns: str | Sequence[str], where: str) -> list[str]:
     if isinstance(columns, str):
         values = _list(row, columns, where)
+        if not values:
+            raise InputError(where=where, field=columns, value=values, allowed="two options or more")
         return [_as_text(value, f"{columns}[{index}]", where) for index, value in enumerate(values)]
     return [_text(row, column, where) for column in columns]
 
@@ -147,6 +153,8 @@ def _right(
                              allowed=f"one for each of the {len(texts)} options")  # fmt: skip
         names = [{_as_text(label, "mapping.labels", where)} for label in known]
         allowed = f"one of {', '.join(str(label) for label in known)}"
+    if len(set(texts)) < len(texts):
+        raise InputError(where=where, field="options", value=list(texts), allowed="each text once")
     found = set()
     for one in value if isinstance(value, list | tuple) else (value,):
         shown = _label(one)

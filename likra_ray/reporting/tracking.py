@@ -89,11 +89,12 @@ class Mirror:
     ) -> str:
         """The parent run of a sweep, running; returns its id. The same run however often it is called.
 
-        sweep: what the run is found by; asked: its questions. A param that has another value than before keeps it, as
-        MLflow's are immutable, and the new value stands in the tag likra_ray.changed.<param>.
+        sweep: what the run is found by; description: of a new one; asked: its questions. A param that has another
+        value than before keeps it, as MLflow's are immutable, and the new value stands in likra_ray.changed.<param>.
         """
         found = [run for run in self._search(f"tags.`{KIND}` = 'sweep'") if run.data.tags.get(SWEEP) == sweep]
-        all_tags = {**tags, SWEEP: sweep, KIND: "sweep", NOTE: description}
+        # A run that is there keeps its description: it may hold what an earlier end found.
+        all_tags = {**tags, SWEEP: sweep, KIND: "sweep"} | ({} if found else {NOTE: description})
         run_id = self._start(found, run_name, params, all_tags, asked)
         self._upload(run_id, {"sweep.yaml": spec_yaml.encode()})
         return run_id

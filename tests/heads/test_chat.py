@@ -138,6 +138,14 @@ def test_a_tokenizer_without_a_template_is_refused() -> None:
         chat(plain_bytes())
 
 
+def test_a_template_that_writes_the_date_is_refused() -> None:
+    """As Llama 3.2's does: tomorrow's tokens would stand under today's keys."""
+    tokenizer = plain_bytes()
+    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    with pytest.raises(InputError, match="writes today's date"):
+        chat(tokenizer)
+
+
 @pytest.mark.parametrize(
     ("template", "said"),
     [

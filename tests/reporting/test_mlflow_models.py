@@ -220,7 +220,7 @@ def test_torn_heads_hold_nothing_up(output: Path, tmp_path: Path, caplog: pytest
 
 
 def test_a_file_of_questions_is_named_without_its_folder(book: Ledger) -> None:
-    from likra_ray.spec import SourceSpec
+    from likra_ray.question_spec import SourceSpec
 
     questions = book.sweep.questions.model_copy(
         update={
