@@ -53,11 +53,9 @@ def load_trial(book: Ledger, trial: str, *, volume: int | None = None) -> LikraM
 
 
 def _find(book: Ledger, trial: str) -> TrialResult:
+    if trial == BEST and book.best is not None:
+        return book.best
     done = {result.key: result for result in book.done}
-    if trial == BEST:
-        found = book.sweep_findings()
-        if found is not None:
-            return done[found.findings[found.headline].trials[0]]
     fitting = [result for key, result in done.items() if key.startswith(trial)]
     if len(fitting) != 1:
         raise InputError(where=f"sweep {book.sweep.name}", field="trial", value=trial,

@@ -182,6 +182,15 @@ class Ledger:
             self._whole = (keys, whole)
         return self._whole[1]
 
+    @property
+    def best(self) -> TrialResult | None:
+        """The trial the report opens with: the first seed of its configuration. None where no trial ended well."""
+        found = self.sweep_findings()
+        if found is None:
+            return None
+        key = found.findings[found.headline].trials[0]
+        return next(result for result in self.done if result.key == key)
+
     def report(self) -> dict[str, bytes]:
         """The files of the sweep's report by their path in its folder: report.html, figures/*.png, data/*.csv."""
         refinement = rounds_in_words(self.refinements, self._record.get("refinement_ended"))
@@ -221,9 +230,9 @@ class Ledger:
         )
 
     def _found(self, what: SweepFindings) -> Found:
-        """Verdicts, and the heads of the trial the report opens with: the first seed of its configuration."""
-        key = what.findings[what.headline].trials[0]
-        result = next(one for one in self.done if one.key == key)
+        """Verdicts, and the heads of the trial the report opens with."""
+        result = self.best
+        assert result is not None  # what is found rests on it
         heads = functools.partial(exported.whole, self.storage, self.sweep, self.material, result)
         said = outcomes.in_words(self.sweep.name, what, ended=self._record.get("ended", ""))
         return Found(short=said.short, whole=said.whole, best=result, heads=heads)
