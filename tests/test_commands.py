@@ -267,6 +267,7 @@ TABLE = {
     f"{LM_EVAL} sweep=quickstart,trial=best,arm=likra --tasks arc_challenge": How(asks_lm_eval, QUESTIONS),
     f"{LM_EVAL} folder=exported,arm=base_likra --tasks arc_challenge": How(asks_lm_eval, QUESTIONS),
     "mlflow ui --backend-store-uri sqlite:///mlflow.db": How(understood, "the same is asked above"),
+    "mlflow server": How(nothing, MENTION),
     "pip install 'likra_ray[dashboard]'": How(an_extra, "it is no package on PyPI yet"),
     "optuna-dashboard sqlite:///results/near_miss/optuna.db": How(nothing, "the tests of MLflow's pages start it"),
     "python -m likra_ray.export SWEEP TRIAL DIR": How(understood, "words to be replaced"),
