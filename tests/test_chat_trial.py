@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from finished import SMOKE, finished_trial
+from lm_eval_task import task
 
 from likra_ray import export, plan, results, settings
 from likra_ray.analysis.arms import arm_scores, credit, normalised
@@ -89,19 +90,6 @@ def test_heads_exported_before_there_were_turns_are_plain(exported: Path, tmp_pa
     assert model.rank("Q:", ["so"])[0] == model.score([("Q:", " so")])[0].score
 
 
-TASK = """
-task: turns
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {data}}}}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{{{prompt}}}}"
-doc_to_choice: "{{{{texts}}}}"
-doc_to_target: "{{{{correct}}}}"
-metric_list: [{{metric: acc}}, {{metric: acc_norm}}]
-"""
-
-
 def test_lm_eval_applies_the_template_and_finds_the_platforms_accuracies(
     book: Ledger, exported: Path, tmp_path: Path
 ) -> None:
@@ -116,7 +104,7 @@ def test_lm_eval_applies_the_template_and_finds_the_platforms_accuracies(
         for one in book.material.evaluate
     ]  # fmt: skip
     (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (tmp_path / "turns.yaml").write_text(TASK.format(data=tmp_path / "data.jsonl"))
+    (tmp_path / "turns.yaml").write_text(task("turns", tmp_path / "data.jsonl"))
     manager = TaskManager(include_path=str(tmp_path), include_defaults=False)
     for arm in ("sft", "likra"):
         found = lm_eval.simple_evaluate(

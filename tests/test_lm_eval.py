@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from finished import finished_trial
+from lm_eval_task import task
 from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner
 
@@ -24,18 +25,6 @@ from likra_ray.records import Metric
 from likra_ray.reporting.tracking import Mirror
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install -e '.[bench]'")
-
-TASK = """
-task: own_questions
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {data}}}}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{{{prompt}}}}"
-doc_to_choice: "{{{{texts}}}}"
-doc_to_target: "{{{{correct}}}}"
-metric_list: [{{metric: acc}}, {{metric: acc_norm}}]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ledger, Path]:
         for one in book.material.evaluate
     ]  # fmt: skip
     (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "own_questions.yaml").write_text(TASK.format(data=folder / "data.jsonl"))
+    (folder / "own_questions.yaml").write_text(task("own_questions", folder / "data.jsonl"))
     return book, folder
 
 

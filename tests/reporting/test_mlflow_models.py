@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -233,16 +231,6 @@ def test_a_file_of_questions_is_named_without_its_folder(book: Ledger) -> None:
     assert train.digest == book.material.digests["train"][:36] != evaluate.digest
     assert train.profile["num_rows"] == len(book.material.train)
     assert sum(train.profile[kind] for kind in ("correct", "near_miss", "far")) == train.profile["options"]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    process = Server(tmp_path)
-    try:
-        process.start()
-        yield process
-    finally:
-        process.stop(signal.SIGKILL)
 
 
 @pytest.mark.timeout(600)

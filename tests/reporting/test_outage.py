@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,16 +117,6 @@ def seconds(work: Callable[[], object]) -> float:
     began = time.monotonic()
     work()
     return time.monotonic() - began
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    process = Server(tmp_path)
-    try:
-        process.start()
-        yield process
-    finally:
-        process.stop(signal.SIGKILL)
 
 
 def test_a_server_that_is_killed_and_one_that_freezes(
