@@ -81,8 +81,13 @@ def resolve(name: str) -> Base:
 
 
 def load(base: Base, *, dtype: str = "float32") -> LoadedBase:
-    """Load and freeze a resolved base; attention is scaled_dot_product_attention where the architecture has it."""
+    """Load and freeze a resolved base; attention is scaled_dot_product_attention where the architecture has it.
+
+    Such a base attends to the trees of a packed row one beside the other (heads/attention.py).
+    """
     import torch
+
+    from likra_ray.heads import attention
 
     if base.path == RANDOM_TINY:
         loaded = _random_tiny()
@@ -94,6 +99,7 @@ def load(base: Base, *, dtype: str = "float32") -> LoadedBase:
         model = AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, dtype), use_safetensors=True, **of)
         loaded = LoadedBase(model, tokenizer)
     loaded.model.requires_grad_(False).eval()
+    attention.install(loaded.model)
     return loaded
 
 

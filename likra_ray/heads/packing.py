@@ -21,11 +21,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from likra_ray.heads import attention
+from likra_ray.heads.attention import Blocks, blocks
 from likra_ray.heads.tokens import Encoded
 
-ROW_TOKENS = 512
-"""Tokens per row at most, unless one tree is larger: beyond it attention among strangers costs more than fuller matrix
-products give (measured on 2 cores, docs/LOG.md, 2026-11-23; in training 2026-11-24)."""
+ROW_TOKENS = 1024
+"""Tokens per row at most, unless one tree is larger: matrix products are fuller than with 512, memory is bounded
+(measured on 2 cores, docs/LOG.md, 2026-11-25)."""
+
+PLACES = 32
+"""Places whose logits go through softmax at once (measured for a vocabulary of 49,152, docs/LOG.md, 2026-11-25)."""
 
 
 class Tree(NamedTuple):
@@ -85,6 +90,8 @@ class Row(NamedTuple):
     """(1, T) int64: along each path, the prefix counted."""
     visible: torch.Tensor
     """(1, 1, T, P + T) bool: row sees column; the first P columns are the prefix."""
+    trees: Blocks
+    """Where each tree lies in the row, and what its tokens see of it: `visible` without strangers."""
     predicting: torch.Tensor
     """(K,) int64: places in the row at which an answer token is predicted, increasing."""
     source: torch.Tensor
@@ -122,12 +129,14 @@ def pack(trees: Sequence[Tree], *, prefix: int = 0) -> Row:
             path += 1
     if not scored:
         raise ValueError("nothing to score: no tree, or no branch")
+    visible = _visible(owner, prefix)
     predictors, targets, paths = np.array(scored, dtype=np.int64).T.copy()
     predicting, source = np.unique(predictors, return_inverse=True)
     return Row(
         tokens=torch.tensor([tokens]),
         positions=torch.tensor([positions]),
-        visible=_visible(owner, prefix),
+        visible=visible[None, None],
+        trees=blocks([tree.size for tree in trees], visible),
         predicting=torch.from_numpy(predicting),
         source=torch.from_numpy(source.reshape(-1)),
         target=torch.from_numpy(targets),
@@ -141,14 +150,25 @@ def _visible(owner: Sequence[tuple[int, int]], prefix: int) -> torch.Tensor:
     same_path = (path[:, None] == path[None, :]) | (path[None, :] == -1)
     within = torch.tril((tree[:, None] == tree[None, :]) & same_path)
     before = torch.ones(len(owner), prefix, dtype=torch.bool)
-    return torch.cat([before, within], dim=1)[None, None]
+    return torch.cat([before, within], dim=1)
 
 
 def token_logprobs(model: Any, row: Row, *, device: torch.device, cache: Any = None) -> torch.Tensor:
-    """(A,) fp32, nats: log p of every scored token of the row, differentiable; model, cache: as `token_logits`."""
-    logits = token_logits(model, row, device=device, cache=cache)
-    source, target = row.source.to(device), row.target.to(device)
-    return logits[source, target] - torch.logsumexp(logits, dim=-1)[source]
+    """(A,) fp32, nats: log p of every scored token of the row, differentiable; model, cache: as `token_logits`.
+
+    A few places at a time go through softmax, so that what it makes of their logits stays in the processor's cache.
+    """
+    order = torch.argsort(row.source, stable=True)
+    source, target = row.source[order], row.target[order].to(device)
+    counts = torch.bincount(source // PLACES, minlength=-(-len(row.predicting) // PLACES)).tolist()
+    chunks = _logits(model, row, device, cache).split(PLACES)
+    found = [
+        chunk.float().log_softmax(dim=-1)[places, ids]
+        for chunk, places, ids in zip(
+            chunks, (source % PLACES).to(device).split(counts), target.split(counts), strict=True
+        )
+    ]
+    return torch.cat(found)[torch.argsort(order).to(device)]
 
 
 def token_logits(model: Any, row: Row, *, device: torch.device, cache: Any = None) -> torch.Tensor:
@@ -157,36 +177,48 @@ def token_logits(model: Any, row: Row, *, device: torch.device, cache: Any = Non
     model: called as a transformers causal LM (bare, under PEFT or in an engine); cache: keys and values of the
     prefix, extended in place by the call (the caller crops it).
     """
+    return _logits(model, row, device, cache).float()
+
+
+def _logits(model: Any, row: Row, device: torch.device, cache: Any) -> torch.Tensor:
+    inner = getattr(model, "module", model)  # a DeepSpeed engine's `config` is DeepSpeed's
+    reach = _reach(inner.config, row)
+    trees = {attention.ARGUMENT: row.trees.to(device)} if reach is None and attention.by_trees(inner) else {}
     output = model(
         input_ids=row.tokens.to(device),
         position_ids=row.positions.to(device),
-        attention_mask=_mask(model, row, device),
+        attention_mask=_mask(inner, row, device, reach),
         logits_to_keep=row.predicting.to(device),
         past_key_values=cache,
         use_cache=cache is not None,
+        **trees,
     )
-    logits: torch.Tensor = output.logits[0].float()
+    logits: torch.Tensor = output.logits[0]
     return logits
 
 
-def _mask(model: Any, row: Row, device: torch.device) -> Any:
+def _reach(config: Any, row: Row) -> int | None:
+    """Tokens back that some layers see at most; None where that is the whole of every path."""
+    kinds = set(getattr(config, "layer_types", None) or ())
+    window = getattr(config, "sliding_window", None) if not kinds or "sliding_attention" in kinds else None
+    return window if window is not None and window <= int(row.positions.max()) else None
+
+
+def _mask(model: Any, row: Row, device: torch.device, reach: int | None) -> Any:
     """`visible` as this model takes it: within its sliding window, by kind of layer, to be added where that is asked.
 
     Given a 4-D mask, transformers applies neither a window nor, in eager attention, a truth value as -inf.
     """
-    inner = getattr(model, "module", model)  # a DeepSpeed engine's `config` is DeepSpeed's
-    config = inner.config
-    kinds = set(getattr(config, "layer_types", None) or ())
+    kinds = set(getattr(model.config, "layer_types", None) or ())
     full = row.visible.to(device)
-    window = getattr(config, "sliding_window", None) if not kinds or "sliding_attention" in kinds else None
-    if window is None:
-        return _added(full, inner)
-    positions = row.positions[0]
-    columns = torch.cat([torch.arange(full.shape[-1] - len(positions)), positions])
-    near = full & (positions[:, None] - columns[None, :] < window).to(device)
-    if not kinds:
-        return _added(near, inner)
-    return {"full_attention": _added(full, inner), "sliding_attention": _added(near, inner)}
+    near = full
+    if reach is not None:
+        positions = row.positions[0]
+        columns = torch.cat([torch.arange(full.shape[-1] - len(positions)), positions])
+        near = full & (positions[:, None] - columns[None, :] < reach).to(device)
+    if "sliding_attention" not in kinds:
+        return _added(near, model)
+    return {"full_attention": _added(full, model), "sliding_attention": _added(near, model)}
 
 
 def _added(seen: torch.Tensor, model: Any) -> torch.Tensor:

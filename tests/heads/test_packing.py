@@ -110,6 +110,12 @@ def test_mask_positions_and_targets_of_a_case_drawn_by_hand() -> None:
     assert seen == [line.replace(" ", "") for line in drawn]
     assert row.visible.shape == (1, 1, 6, 8)
     assert row.visible.dtype == torch.bool
+    # The same by trees: 1 2 3 4 5, and 6 with four places of padding that see themselves alone.
+    assert row.trees.places.tolist() == [0, 1, 2, 3, 4, 5, 0, 0, 0, 0]
+    assert row.trees.back.tolist() == [0, 1, 2, 3, 4, 5]
+    first, second = (["".join(".x"[int(cell)] for cell in line) for line in tree[0]] for tree in row.trees.visible)
+    assert first == ["xxx....", "xxxx...", "xxxxx..", "xxxxxx.", "xxxx..x"]
+    assert second == ["xxx....", "xx.x...", "xx..x..", "xx...x.", "xx....x"]
     # 3 and 5 are both predicted by the end of the trunk, 4 by 3, 9 by 4, 8 by 5, 7 by 6.
     assert row.predicting.tolist() == [1, 2, 3, 4, 5]
     assert row.source.tolist() == [0, 1, 2, 0, 3, 4]
