@@ -106,6 +106,7 @@ def _facts(sweep: SweepSpec, material: Material, result: TrialResult, volumes: d
     questions = sweep.questions
     return CardFacts(
         base=hub_id or sweep.base,
+        identity=material.identity,
         on_hub=hub_id is not None,
         licence=LICENCES.get(sweep.base),
         sweep=sweep.name,

@@ -249,6 +249,7 @@ class Ledger:
             objective={str(metric): str(mode) for metric, mode in self.sweep.objective.items()},
             locations=self._locations(),
             refinement=rounds_in_words(self.refinements, self._record.get("refinement_ended")),
+            verdicts=found.verdicts if found is not None else (),
         )
 
     def _locations(self) -> dict[str, str]:

@@ -148,7 +148,7 @@ class Said(NamedTuple):
 
 def in_words(sweep: str, what: SweepFindings, *, ended: str) -> Said:
     """What a sweep that is done says. ended: ISO time."""
-    from likra_ray.reporting.sections import CLAIMS, SHOWN
+    from likra_ray.reporting.words import CLAIMS, SHOWN
 
     best = what.findings[what.headline]
     opening = f"**{sweep}**, ended {ended[:10]}. Headline configuration: {best.name}."

@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.padding import Padding
+from rich.text import Text
 
 from likra_ray import console, ledger
 from likra_ray.records import strict_json
+from likra_ray.reporting import words
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -34,7 +37,9 @@ def main(
             return
         found = book.sweep_findings()
         for verdict in found.verdicts if found is not None else ():
-            screen.print(f"{verdict.subject}: {verdict.sentence}", highlight=False, markup=False, soft_wrap=True)
+            claim = f"{words.CLAIMS[verdict.subject]}: {words.SHOWN[verdict.found]}"
+            screen.print(claim, style="bold", highlight=False, markup=False)
+            screen.print(Padding(Text(verdict.sentence), (0, 0, 0, 2), expand=False))
         if found is None:
             screen.print("No trial ended well, so there is no finding; the report says what failed.")
         folder = f"{book.storage.root}/{book.sweep.name}"

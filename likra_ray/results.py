@@ -221,8 +221,16 @@ def mean_answer_tokens(results: Sequence[TrialResult]) -> dict[str, dict[int, fl
 
 
 def named(sampled: Mapping[str, Any]) -> str:
-    """``far_from=own negatives=512``, a dotted field by its last part; "fixed" where a sweep varies nothing."""
-    short = sorted((field.rpartition(".")[2], value) for field, value in sampled.items() if field != REFINED)
+    """``near_miss_share=0.5 negatives=512 learning_rate=0.0005``, a dotted field by its last part.
+
+    What is asked comes first and what is held alike last, since MLflow's lists cut names; "fixed" where a sweep varies
+    nothing.
+    """
+    last = ("learning_rate", "seed")
+    short = sorted(
+        ((field.rpartition(".")[2], value) for field, value in sampled.items() if field != REFINED),
+        key=lambda one: (last.index(one[0]) if one[0] in last else -1, one[0]),
+    )
     words = [f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}" for field, value in short]
     if is_refined(sampled):
         words.append(f"at {len(sampled[REFINED])} volumes")

@@ -29,8 +29,10 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     """What every worker of a trial does; it is killed where it stands still for trial.resources.stall_minutes."""
     import ray
     import ray.train
+    import ray.train.v2._internal.execution.context as reports
 
-    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    for name in ("ray.train", reports.__file__):  # it logs every report under the name of that file
+        logging.getLogger(name).setLevel(logging.ERROR)
     rank = ray.train.get_context().get_world_rank()
     trial = TrialSpec.model_validate(config["trial"])
 

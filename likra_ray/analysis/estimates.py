@@ -42,8 +42,9 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether 0 lies outside the interval; False where there is none."""
-        return self.interval[0] > 0.0 or self.interval[1] < 0.0
+        """Whether 0 lies outside the interval; False where there is none, or one of no width (all answers alike)."""
+        low, high = self.interval
+        return low < high and (low > 0.0 or high < 0.0)
 
 
 def missing(reason: str, *, questions: int = 0, seeds: int = 0) -> Estimate:

@@ -15,9 +15,11 @@ def rests_on(questions: int, seeds: int) -> str:
 
 
 def within(interval: tuple[float, float], digits: int = 2, *, sign: bool = False) -> str:
-    """``95 % 48 to 85``; an infinite end is said in words."""
+    """``95 % 48 to 85``; an infinite end, and an interval of no width, are said in words."""
     form = f"{'+' if sign else ''}.{digits}f"
     low, high = interval
+    if low == high:
+        return "no interval: every resample is alike"
     if high == float("inf"):
         return f"95 % from {low:{form}}, not bounded above" if low > -float("inf") else "95 % interval not bounded"
     return f"95 % {low:{form}} to {high:{form}}"

@@ -5,6 +5,7 @@ Each states one finding of the paper (arXiv 2503.14391) as this sweep sees it; "
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +20,10 @@ Subject = Literal["critical phase", "SFT", "efficiency", "near-misses", "likelih
 
 PAPER_WORTH = 10.0
 """Times as much as a positive a negative teaches inside the critical phase, in the paper's words."""
+
+SMALL_JUMP = 0.10
+"""A rise of accuracy between neighbouring volumes that has to be excluded before "does not jump" counts as shown: the
+smallest gain whose detection docs/locate.md measures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +57,28 @@ def critical_phase_verdict(finding: Finding) -> Verdict:
             said.append(f"{name}'s accuracy jumps {jump(phase)}")
         else:
             said.append(f"no critical phase of {name} was found: {phase.reason.rstrip('.')}")
-    agreed = finding.agreement.get("likra", "")
-    margin = f" Likra: {agreed}" if agreed else ""
-    sentence = f"{_capital('; '.join(said))} ({_rests_on(finding)}).{margin}"
+    sentence = f"{_capital('; '.join(said))} ({_rests_on(finding)}).{_reserve(finding, 'likra')}"
+    if finding.phase["base_likra"].found:
+        sentence += _reserve(finding, "base_likra")
     likra = finding.phase["likra"]
     return Verdict(subject="critical phase", found=likra.found if likra.tested else None, sentence=sentence)
 
 
+def _reserve(finding: Finding, arm: str) -> str:
+    """What an arm's jump, or its absence, is to be read with: what its margin does, whether it ends below the base."""
+    agreed, base = finding.agreement.get(arm, ""), finding.curves.get("base", ())
+    said = f" {ARM_NAMES[arm]}: {agreed}" if agreed else ""
+    last = finding.curves[arm][-1] if finding.curves.get(arm) else None
+    if finding.phase[arm].found and base and last is not None and last.interval[1] < base[0].accuracy:
+        said += f" It ends at {last.accuracy:.3f}, below the base's {base[0].accuracy:.3f}."
+    return said
+
+
 def sft_verdict(finding: Finding) -> Verdict:
-    """SFT in the same words, and whether its accuracy and margin agree; found: SFT, unlike Likra, has no jump."""
+    """SFT in the same words, and whether its accuracy and margin agree; found: SFT, unlike Likra, has no jump.
+
+    That none was found shows that there is none only where one of SMALL_JUMP is excluded; else it is not decided.
+    """
     phase, last = finding.phase["sft"], finding.curves["sft"][-1]
     first = finding.curves["sft"][0]
     moved = f"from {first.accuracy:.3f} to {last.accuracy:.3f} ({within(last.interval, 3)}) at {last.volume} examples"
@@ -70,7 +88,24 @@ def sft_verdict(finding: Finding) -> Verdict:
         sentence = f"SFT's accuracy goes {moved}; no critical phase was found: {phase.reason.rstrip('.')}"
     agreed = finding.agreement.get("sft", "")
     sentence = f"{sentence} ({_rests_on(finding)}).{' ' + agreed if agreed else ''}"
-    return Verdict(subject="SFT", found=not phase.found if phase.tested else None, sentence=sentence)
+    if phase.found or not phase.tested:
+        return Verdict(subject="SFT", found=False if phase.found else None, sentence=sentence)
+    excluded = largest_rise_not_excluded(finding, "sft")
+    if excluded is None:
+        return Verdict(subject="SFT", found=None, sentence=sentence)
+    sentence += f" Between neighbouring volumes a rise of more than {excluded:.2f} is excluded, a smaller one is not."
+    return Verdict(subject="SFT", found=True if excluded < SMALL_JUMP else None, sentence=sentence)
+
+
+def largest_rise_not_excluded(finding: Finding, arm: str) -> float | None:
+    """Accuracy that an arm may have gained from one volume to the next at most, 95 % at each step; None without steps.
+
+    Where hardly a question changed, resampling sees no variance: of Q questions none of which changed, up to 3 / Q may
+    have (the rule of three).
+    """
+    steps = finding.efficiency.get(arm, ())
+    measured = [step.gain_interval[1] for step in steps if not math.isnan(step.gain_interval[1])]
+    return max(*measured, 3 / finding.questions) if measured else None
 
 
 def efficiency_verdict(finding: Finding) -> Verdict:
@@ -111,7 +146,7 @@ def worth_row(finding: Finding) -> Equivalence | None:
 
 
 def _shows_worth(row: Equivalence | None) -> bool | None:
-    if row is None:
+    if row is None or row.interval[0] == row.interval[1]:  # every resample alike: no interval
         return None
     if row.interval[1] < 0.0:
         return False
@@ -124,6 +159,11 @@ def _worth(row: Equivalence | None) -> str:
     if row.status == "below the base":
         below = f"At {row.volume} negatives Likra's accuracy, {row.accuracy:.3f}, is below where SFT starts"
         return f"{below}; what a negative was worth lies within {within(row.interval, 1)} positives"
+    if row.status == "at least" and row.interval[0] <= 0.0:
+        return (
+            f"At {row.volume} negatives what one was worth cannot be told: SFT never clearly reaches Likra's "
+            f"{row.accuracy:.3f}, so nothing bounds one's worth in positives ({within(row.interval, 1)})"
+        )
     if row.status == "at least":
         bound = f"more than {row.at_least:.1f} positives, as far as SFT's run shows"
     else:
@@ -140,7 +180,9 @@ def near_miss_verdict(finding: Finding, effects: Effects) -> Verdict:
     rest = {name: value for name, value in finding.settings.items() if name != "near_miss_share"}
     here = [effect for effect in found if dict(effect.context) == rest] or found
     effect = max(here, key=lambda one: one.high)
-    more = "" if len(found) == 1 else f" {_tally(found)}"
+    more = "" if len(found) == 1 else f" {_tally(found, 'Likra')}"
+    base_likra = [one for one in effects.pairs if one.field == "near_miss_share" and one.arm == "base_likra"]
+    more += f" {_tally(base_likra, 'Base-Likra')}" if base_likra else ""
     better = effect.accuracy.value > 0 if effect.accuracy.excludes_zero else None
     return Verdict(subject="near-misses", found=better, sentence=f"{effect.sentence} {_later(effect)}{more}".strip())
 
@@ -152,10 +194,10 @@ def _later(effect: FactorEffect) -> str:
     return f"Its critical phase {moves} by {estimated(effect.midpoint)} doublings."
 
 
-def _tally(found: Sequence[FactorEffect]) -> str:
+def _tally(found: Sequence[FactorEffect], name: str) -> str:
     up = sum(effect.accuracy.excludes_zero and effect.accuracy.value > 0 for effect in found)
     down = sum(effect.accuracy.excludes_zero and effect.accuracy.value < 0 for effect in found)
-    return f"Such comparisons: {len(found)}; clear rises {up}, clear falls {down}."
+    return f"Such comparisons of {name}: {len(found)}; clear rises {up}, clear falls {down}."
 
 
 def likelihood_verdict(finding: Finding, controls: Sequence[ControlVerdict]) -> Verdict:

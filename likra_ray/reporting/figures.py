@@ -146,13 +146,13 @@ def _levels(axes: Axes, finding: Finding) -> None:
 
 
 def _phase(axes: Axes, phase: CriticalPhase, axis: VolumeAxis, colour: str) -> None:
-    """From onset to end in pale, the midpoint's interval darker, the midpoint as a line; nothing where none is."""
+    """From onset to end shaded, the midpoint a line, its interval a bar at the bottom; nothing where none is."""
     if not phase.found or phase.onset is None or phase.end is None or phase.midpoint is None:
         return
-    axes.axvspan(axis.place(phase.onset), axis.place(phase.end), color=colour, alpha=0.08, linewidth=0)
+    axes.axvspan(axis.place(phase.onset), axis.place(phase.end), color=colour, alpha=0.14, linewidth=0)
     if phase.midpoint_interval is not None:
         low, high = (axis.place(volume) for volume in phase.midpoint_interval)
-        axes.axvspan(low, high, color=colour, alpha=0.16, linewidth=0)
+        axes.plot([low, high], [0.015, 0.015], transform=axes.get_xaxis_transform(), color=colour, linewidth=4)
     axes.axvline(axis.place(phase.midpoint), color=colour, linestyle="-.", linewidth=1.2)
 
 

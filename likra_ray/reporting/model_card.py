@@ -13,6 +13,8 @@ class CardFacts(NamedTuple):
 
     base: str
     """Hub id, or the base's name where it is on no hub."""
+    identity: str
+    """Of the weights heads were trained on: file or folder with its digest, or hub id and commit."""
     on_hub: bool
     licence: str | None
     """Of the base, as the hub abbreviates it; None where it is not known here."""
@@ -76,7 +78,13 @@ def model_card(facts: CardFacts) -> str:
         *_use(facts),
         "```",
         "",
-        "The base was not changed; its licence holds for it"
+        f"Heads were trained, and the accuracies above measured, on the base with the identity `{facts.identity}`"
+        + (
+            ": weights de-quantised from a file of four bits. The hub's are close to those, not equal. "
+            if "Q4" in facts.identity
+            else ". "
+        )
+        + "The base was not changed; its licence holds for it"
         + (f" ({facts.licence})." if facts.licence else ": see its own model card."),
     ]
     return "\n".join(lines) + "\n"

@@ -61,9 +61,9 @@ def curve_panel(finding: Finding, findings: Sequence[Finding]) -> Panel:
         name="learning_curves",
         title="Learning curves",
         caption=Caption(
-            "Accuracy by the number of examples each head has learnt from. Pale: a critical phase from onset to end; "
-            "darker: the interval of its midpoint, the dash-dotted line. At 0 both heads are the base, every Likra "
-            "score is 0 and its accuracy is chance: part of a jump is recovery from chance.",
+            "Accuracy by the number of examples each head has learnt from. Shaded: a critical phase from onset to "
+            "end; dash-dotted: its midpoint, whose interval is the bar below it. At 0 both heads are the base, every "
+            "Likra score is 0 and its accuracy is chance: part of a jump is recovery from chance.",
             rests_on(finding),
             f"bands: {resampled(len(finding.seeds))}; phase: {refitted(len(finding.seeds))}",
             ("likra_ray.analysis.curves.learning_curve", "likra_ray.analysis.curves.points",

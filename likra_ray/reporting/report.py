@@ -16,7 +16,8 @@ from likra_ray.analysis.verdicts import Verdict
 from likra_ray.reporting import drawing
 from likra_ray.reporting.data import to_csv
 from likra_ray.reporting.page import Panel, Section, SweepFacts, Table
-from likra_ray.reporting.sections import CLAIMS, RECOMPUTE, SHOWN, pictures, sections
+from likra_ray.reporting.sections import RECOMPUTE, pictures, sections
+from likra_ray.reporting.words import CLAIMS, SHOWN
 
 PAGE = "report.html"
 """Name of the page, and of its template beside this file."""

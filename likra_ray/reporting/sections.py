@@ -14,9 +14,6 @@ from likra_ray.reporting.drawing import look
 from likra_ray.reporting.page import Caption, Cell, Panel, Section, SweepFacts, Table, cells
 from likra_ray.reporting.words import NOTHING, number
 
-SHOWN = {True: "shown", False: "not shown", None: "not decided"}
-"""Verdict.found, as the report says it."""
-
 RECOMPUTE: dict[Subject, str] = {
     "critical phase": "likra_ray.analysis.verdicts.critical_phase_verdict",
     "SFT": "likra_ray.analysis.verdicts.sft_verdict",
@@ -25,15 +22,6 @@ RECOMPUTE: dict[Subject, str] = {
     "likelihoods": "likra_ray.analysis.verdicts.likelihood_verdict",
 }
 """The function that gives each verdict from a configuration's Finding, which findings.find gives from score tables."""
-
-CLAIMS: dict[Subject, str] = {
-    "critical phase": "Likra's accuracy jumps",
-    "SFT": "SFT's accuracy does not jump",
-    "efficiency": "A negative is worth positives",
-    "near-misses": "Near-misses are the better negatives",
-    "likelihoods": "SFT leaves near-misses likely, Likra tells them apart",
-}
-"""What each verdict is about: the paper's claims, which a sweep shows or does not."""
 
 PASSED = {True: "passed", False: "FAILED", None: "not tested"}
 """ControlVerdict.passed, as the report says it."""

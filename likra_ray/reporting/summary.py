@@ -13,8 +13,9 @@ from rich.text import Text
 from likra_ray.analysis.curves import EfficiencyRatio, EfficiencyStep
 from likra_ray.analysis.findings import Finding
 from likra_ray.analysis.objectives import best, objective_value
+from likra_ray.analysis.verdicts import Verdict
 from likra_ray.records import CurvePoint, TrialResult
-from likra_ray.reporting.words import NOTHING, phase_in_words, share
+from likra_ray.reporting.words import CLAIMS, NOTHING, SHOWN, phase_in_words, share
 
 VOLUMES_PER_TABLE = 9
 """Columns beside the arm's name that fit into 100; longer curves go on in another table."""
@@ -28,11 +29,16 @@ def finding_tables(finding: Finding) -> list[RenderableType]:
     return [
         *_curves(finding),
         Text("Critical phase, in examples each head has learnt from:"),
-        *[Text(f"  {arm}: {phase_in_words(phase)}") for arm, phase in finding.phase.items()],
+        *[Text(f"  {arm}: {_located(finding, arm)}") for arm in finding.phase],
         Text(),
         *_efficiency(finding),
         Text(rests_on),
     ]
+
+
+def _located(finding: Finding, arm: str) -> str:
+    phase, agreed = finding.phase[arm], finding.agreement.get(arm, "")
+    return phase_in_words(phase) + (f". {agreed}" if phase.found and agreed else "")
 
 
 def _titled(title: str, table: Table) -> Group:
@@ -83,7 +89,7 @@ def _efficiency(finding: Finding) -> list[RenderableType]:
     table = _table("examples", "likra", "sft", "likra / sft")
     for step, gained in likra.items():
         _row(table, f"{step[0]} to {step[1]}", _worth(gained), _worth(sft.get(step)), _ratio(ratios.get(step)))
-    titled = _titled("Accuracy gained per 100 added examples", table)
+    titled = _titled("Points of accuracy gained per 100 added examples", table)
     if any(ratio.bounded and ratio.at_least >= 0 for ratio in finding.ratio):
         return [titled]
     return [titled, Text("On no step is SFT's gain distinguishable from 0 (or it loses), so no ratio is bounded.\n")]
@@ -92,7 +98,7 @@ def _efficiency(finding: Finding) -> list[RenderableType]:
 def _worth(step: EfficiencyStep | None) -> str:
     if step is None or math.isnan(step.per_example):
         return NOTHING
-    value, low, high = (_signed(100 * worth) for worth in (step.per_example, *step.per_example_interval))
+    value, low, high = (_signed(100 * 100 * worth) for worth in (step.per_example, *step.per_example_interval))
     return f"{value} [{low}, {high}]"
 
 
@@ -120,11 +126,13 @@ def sweep_summary(
     objective: Mapping[str, str],
     locations: Mapping[str, str],
     refinement: Sequence[str] = (),
+    verdicts: Sequence[Verdict] = (),
 ) -> RenderableType:
     """A whole sweep: the headline's finding, every configuration, what failed, the best trials, the cost, the places.
 
     headline: index of the finding shown in full; not read where there is no finding.
     objective: metric -> max or min; locations: what -> where; refinement: a sentence for each of its rounds.
+    verdicts: of the headline; they stand last, in a line each, above the places.
     """
     parts: list[RenderableType] = []
     if findings:
@@ -139,6 +147,11 @@ def sweep_summary(
     # A refinement measures a point of the sweep again: only the sweep's own stand for choice.
     chosen_from = [result for result in results if "volumes" not in result.sampled]
     parts += [*_best(chosen_from, objective), Text(), Text(_cost(results)), Text()]
+    if verdicts:
+        width = max(len(CLAIMS[verdict.subject]) for verdict in verdicts)
+        parts.append(Text(f"The paper's claims, as this sweep sees them ({findings[headline].name}):", style="bold"))
+        parts += [Text(f"  {CLAIMS[one.subject]:<{width}}  {SHOWN[one.found]}") for one in verdicts]
+        parts.append(Text())
     parts += [Text(f"{what}: {where}", overflow="fold") for what, where in locations.items()]
     return Group(*parts)
 
@@ -194,7 +207,8 @@ def _best(results: Sequence[TrialResult], objective: Mapping[str, str]) -> list[
     table = _table("trial", *objective)
     for result in front:
         _row(table, result.name, *[_objective(metric, objective_value(result, metric)) for metric in objective])
-    warning = "Chosen on the same questions as they are scored on, so their accuracy is optimistic."
+    warning = "Each at its largest volume; the report's front takes the volumes before it too. "
+    warning += "Chosen on the same questions as they are scored on, so their accuracy is optimistic."
     return [_titled(title, table), Text(warning)]
 
 
@@ -209,7 +223,7 @@ def _cost(results: Sequence[TrialResult]) -> str:
     seconds = sum(result.seconds.get("all", 0.0) for result in results)
     done = sum(result.status == "done" for result in results)
     return (
-        f"{done} of {len(results)} trials ended well. Heads trained: {trained} ({sum(examples)} examples); "
-        f"found in the store: {len(examples) - trained}.\n"
-        f"{seconds:.0f} s in trials, those that ran at the same time each counted."
+        f"{done} of {len(results)} trials ended well. When they ran they trained {trained} heads ({sum(examples)} "
+        f"examples) and found {len(examples) - trained} in the store.\n"
+        f"{seconds:.0f} s in trials, added up; some ran at the same time."
     )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import likra_ray
 from likra_ray.errors import InputError, without_secret
-from likra_ray.records import CriticalPhase, TrialResult
+from likra_ray.records import TrialResult
 from likra_ray.reporting import mlflow_inputs, mlflow_models, stores
 from likra_ray.reporting.mlflow_inputs import QuestionSet
 from likra_ray.reporting.points import Point, trial_points
@@ -36,6 +36,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 SWEEP, KIND, TRIAL = "likra_ray.sweep", "likra_ray.kind", "likra_ray.trial"
 REASON, MIRRORED, NOT_FINITE = "likra_ray.reason", "likra_ray.mirrored", "likra_ray.not_finite"
 CHANGED = "likra_ray.changed."
+PHASE = {True: "found", False: "none"}
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 
 METRICS_PER_CALL, ENTRIES_PER_CALL = 1000, 100
@@ -129,7 +130,7 @@ class Mirror:
         if not _is_told(run, result):
             self._upload(run_id, artifacts())
             dropped = self._log_points(run, trial_points(result))
-            tags = {f"phase/{arm}": _verdict(phase) for arm, phase in result.phase.items()}
+            tags = {f"phase/{arm}": f"{PHASE[phase.found]}: {phase.reason}" for arm, phase in result.phase.items()}
             if result.reason is not None:
                 tags[REASON] = result.reason
             elif REASON in run.data.tags:
@@ -147,12 +148,18 @@ class Mirror:
         tags: Mapping[str, str],
         artifacts: Mapping[str, bytes],
     ) -> None:
-        """End a sweep's run; what is not finite among the metrics is left out and counted."""
+        """End a sweep's run; what is not finite among the metrics is left out and counted.
+
+        A run that had ended and is looked at again keeps its end, and so its duration, unless a trial ended since.
+        """
         run = self._client.get_run(run_id)
+        ended: int | None = run.info.end_time
+        if ended is not None and self._children(run_id, f"attributes.end_time > {ended}"):
+            ended = None
         self._upload(run_id, artifacts)
         dropped = self._log_points(run, [Point(name, float(value), 0) for name, value in metrics.items()])
         self._log_tags(run_id, {**tags, NOT_FINITE: str(dropped)})
-        self._end(run, status)
+        self._end(run, status, ended)
 
     def log_model(
         self, parent: str, result: TrialResult, files: Callable[[], Mapping[str, bytes]], asked: QuestionSet
@@ -220,7 +227,8 @@ class Mirror:
         there = self._only(found)
         run = there or self._client.create_run(self._experiment, tags=_cut(tags), run_name=name)
         run_id: str = run.info.run_id
-        shown = {key: _text(value)[:PARAM_LENGTH] for key, value in params.items()}
+        as_yaml = {key: one if isinstance(one, str) else json.dumps(one, default=str) for key, one in params.items()}
+        shown = {key: text[:PARAM_LENGTH] for key, text in as_yaml.items()}
         known = run.data.params
         if there is not None:
             changed = {CHANGED + key: text for key, text in shown.items() if known.get(key, text) != text}
@@ -273,9 +281,10 @@ class Mirror:
                 path.write_bytes(data)
             self._client.log_artifacts(run_id, folder)
 
-    def _end(self, run: Run, status: Status) -> None:
+    def _end(self, run: Run, status: Status, at: int | None = None) -> None:
+        """at: milliseconds since 1970; None: now."""
         if run.info.status != status:
-            self._client.set_terminated(run.info.run_id, status)
+            self._client.set_terminated(run.info.run_id, status, at)
 
 
 def _open_experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
@@ -294,15 +303,6 @@ def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
 
 def _cut(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: text[:TAG_LENGTH] for key, text in tags.items()}
-
-
-def _text(value: object) -> str:
-    """A param as the spec's YAML would have it."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _verdict(phase: CriticalPhase) -> str:
-    return f"{'found' if phase.found else 'none'}: {phase.reason}"
 
 
 def _status(result: TrialResult) -> Status:

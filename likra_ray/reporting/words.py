@@ -6,10 +6,23 @@ import math
 from collections.abc import Mapping
 
 from likra_ray.analysis.estimates import Estimate
+from likra_ray.analysis.verdicts import Subject
 from likra_ray.records import CriticalPhase
 
 NOTHING = "-"
 """What stands where nothing was measured."""
+
+SHOWN = {True: "shown", False: "not shown", None: "not decided"}
+"""Verdict.found, as the report says it."""
+
+CLAIMS: dict[Subject, str] = {
+    "critical phase": "Likra's accuracy jumps",
+    "SFT": "SFT's accuracy does not jump",
+    "efficiency": "A negative is worth positives",
+    "near-misses": "Near-misses are the better negatives",
+    "likelihoods": "SFT leaves near-misses likely, Likra tells them apart",
+}
+"""What each verdict is about: the paper's claims, which a sweep shows or does not."""
 
 
 def share(value: float, digits: int = 3) -> str:

@@ -11,7 +11,7 @@ import pytest
 from made_curves import NO_PHASE, phase
 
 from likra_ray.analysis import controls, verdicts
-from likra_ray.analysis.curves import EfficiencyRatio
+from likra_ray.analysis.curves import EfficiencyRatio, EfficiencyStep
 from likra_ray.analysis.efficiency import PhaseRatio
 from likra_ray.analysis.equivalence import Equivalence
 from likra_ray.analysis.estimates import Estimate, missing
@@ -23,6 +23,11 @@ from likra_ray.records import CriticalPhase, CurvePoint
 NAN, INF = math.nan, math.inf
 NOTHING = Effects(pairs=(), slopes=(), not_compared={})
 RESTS_ON = "(100 questions, 2 seeds)."
+
+
+def step(start: int, end: int, most: float) -> EfficiencyStep:
+    gain, per = (0.02, (-0.05, most)), (0.0, (0.0, 0.0))
+    return EfficiencyStep(start, end, *gain, *per, *per)
 
 
 def estimate(value: float, half: float = 0.05) -> Estimate:
@@ -45,7 +50,7 @@ def finding(**changes: Any) -> Finding:
         questions=100,
         curves={"sft": points(0.5, 0.52, 0.55), "likra": points(0.25, 0.6, 0.7), "base_likra": points(0.25, 0.5, 0.6)},
         phase={"sft": NO_PHASE, "likra": phase(64.0, 0.3), "base_likra": NO_PHASE},
-        efficiency={},
+        efficiency={"sft": (step(0, 64, 0.07), step(64, 256, 0.09))},
         ratio=(),
         agreement={"likra": "Both jump.", "sft": "Neither jumps."},
     )
@@ -86,7 +91,37 @@ def test_sft_in_the_same_words(located: CriticalPhase, found: bool, words: str) 
     verdict = verdicts.sft_verdict(finding(phase={"sft": located}))
     assert verdict.found is found and words in verdict.sentence
     assert "from 0.500 to 0.550 (95 % 0.520 to 0.580) at 256 examples" in verdict.sentence
-    assert verdict.sentence.endswith(f"{RESTS_ON} Neither jumps.")
+    assert f"{RESTS_ON} Neither jumps." in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("steps", "questions", "found", "excluded"),
+    [
+        ((0.07, 0.09), 100, True, "more than 0.09"),
+        ((0.07, 0.25), 100, None, "more than 0.25"),
+        ((0.0, 0.0), 16, None, "more than 0.19"),  # no question changed, but 3 in 16 might
+        ((0.0, 0.0), 100, True, "more than 0.03"),
+        ((NAN, NAN), 100, None, ""),
+        ((), 100, None, ""),
+    ],
+)
+def test_that_sft_does_not_jump_is_shown_where_a_jump_is_excluded(
+    steps: tuple[float, ...], questions: int, found: bool | None, excluded: str
+) -> None:
+    sft = tuple(step(0, 64, most) for most in steps)
+    verdict = verdicts.sft_verdict(finding(phase={"sft": NO_PHASE}, efficiency={"sft": sft}, questions=questions))
+    assert verdict.found is found and excluded in verdict.sentence
+    assert ("is excluded" in verdict.sentence) == bool(excluded)
+
+
+def test_a_jump_of_base_likra_comes_with_its_margin_and_the_base() -> None:
+    low = (*points(0.25, 0.1, 0.3),)
+    curves = {"base": points(0.54, 0.54, 0.54), "likra": points(0.25, 0.3, 0.4), "base_likra": low}
+    located = {"sft": NO_PHASE, "likra": NO_PHASE, "base_likra": phase(64.0, 0.3)}
+    told = {"likra": "Neither jumps.", "base_likra": "Accuracy jumps but the margin does not."}
+    said = verdicts.critical_phase_verdict(finding(curves=curves, phase=located, agreement=told)).sentence
+    ending = "Base-Likra: Accuracy jumps but the margin does not. It ends at 0.300, below the base's 0.540."
+    assert said.endswith(f"Likra: Neither jumps. {ending}")
 
 
 def ratio(**changes: Any) -> PhaseRatio:
@@ -103,7 +138,7 @@ def row(**changes: Any) -> Equivalence:
     return dataclasses.replace(made, **changes)
 
 
-BELOW = row(status="below the base", positives=NAN, worth=NAN, interval=(-1.0, -1.0))
+BELOW = row(status="below the base", positives=NAN, worth=NAN, interval=(-1.0, -0.9))
 CENSORED = row(status="at least", positives=NAN, worth=NAN, at_least=3.0, interval=(3.0, INF))
 
 
@@ -113,7 +148,9 @@ CENSORED = row(status="at least", positives=NAN, worth=NAN, at_least=3.0, interv
         (ratio(), (row(),), True, ("gains 4.2 times as much per example as SFT (95 % 2.0 to 9.5)",
                                    "one negative was worth 7.6 positives (95 % 3.0 to 20.0)")),
         (ratio(), (CENSORED,), True, ("worth more than 3.0 positives", "95 % from 3.0, not bounded above")),
-        (ratio(), (BELOW,), False, ("Likra's accuracy, 0.600, is below where SFT starts", "95 % -1.0 to -1.0")),
+        (ratio(), (BELOW,), False, ("Likra's accuracy, 0.600, is below where SFT starts", "95 % -1.0 to -0.9")),
+        (ratio(), (row(status="below the base", interval=(-1.0, -1.0)),), None, ("every resample is alike",)),
+        (ratio(), (row(status="at least", at_least=0.0, interval=(-1.0, INF)),), None, ("cannot be told",)),
         (ratio(), (row(interval=(-0.5, 9.0)),), None, ("95 % -0.5 to 9.0",)),
         (ratio(), (row(interval=(-0.9, -0.1), worth=-0.5),), False, ("-0.5 positives",)),
         (ratio(bounded=False, ratio=NAN, reason="The second arm's gain, 0.01, is within noise of 0."), (row(),), True,
@@ -166,7 +203,8 @@ def test_near_misses_are_read_in_the_setting_the_report_opens_with() -> None:
     )
     verdict = verdicts.near_miss_verdict(finding(), dataclasses.replace(NOTHING, pairs=pairs))
     assert verdict.found is True and verdict.sentence.startswith("Effect at 0.001 of 1.0.")
-    assert verdict.sentence.endswith("Such comparisons: 3; clear rises 2, clear falls 1.")
+    told = "Such comparisons of Likra: 3; clear rises 2, clear falls 1."
+    assert verdict.sentence.endswith(f"{told} Such comparisons of Base-Likra: 1; clear rises 1, clear falls 0.")
 
 
 def test_near_misses_that_were_not_varied_are_not_judged() -> None:

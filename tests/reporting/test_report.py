@@ -15,7 +15,8 @@ from likra_ray.analysis.near_miss import Effects
 from likra_ray.analysis.sweep_findings import SweepFindings
 from likra_ray.reporting.page import SweepFacts
 from likra_ray.reporting.report import PAGE, page, report
-from likra_ray.reporting.sections import CLAIMS, pictures, sections
+from likra_ray.reporting.sections import pictures, sections
+from likra_ray.reporting.words import CLAIMS
 
 FORBIDDEN = {"script", "iframe", "link", "img", "object", "embed", "form", "base"}
 VOID = {"meta", "br", "link", "img"}

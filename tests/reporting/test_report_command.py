@@ -81,7 +81,7 @@ def test_the_command_writes_report_figures_and_data(folder: Path) -> None:
     old.write_bytes(b"")
     run = CliRunner().invoke(report.app, ["made-up", "--output", str(folder)])
     assert run.exit_code == 0, run.output
-    assert "critical phase: " in run.output and "made-up/report.html and" in run.output
+    assert "Likra's accuracy jumps: " in run.output and "made-up/report.html and" in run.output
     html = (folder / "made-up/report.html").read_text()
     for said in ("Likra&#39;s accuracy jumps:", "near_miss_share", "asked twice", "the loss is [nan]", "abc"):
         assert said in html, said

@@ -113,7 +113,8 @@ def test_summary(finding: Finding, flat: Finding, results: list[TrialResult]) ->
     assert "badbadbadbadbad0" in text
     assert "Best by accuracy (max)" in text
     assert "so their accuracy is optimistic" in text
-    assert "2 of 3 trials ended well. Heads trained: 3 (1536 examples); found in the store: 1." in text
+    assert "2 of 3 trials ended well. When they ran they trained 3 heads (1536 examples)" in text
+    assert "found 1 in the store" in " ".join(text.split())
     assert "120 s in trials" in text
     assert "files: /somewhere/runs/quickstart" in text
     assert "MLflow: mlflow ui --backend-store-uri sqlite:///m.db" in text

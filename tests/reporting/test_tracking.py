@@ -146,6 +146,23 @@ def test_everything_said_twice_stands_once(mirror: Mirror, store: str, result: T
     assert {run.info.run_id: run.info.status for run in runs(mirror)} == {parent: "FINISHED", child: "FINISHED"}
 
 
+def test_a_sweep_that_is_looked_at_again_keeps_its_end(mirror: Mirror, result: TrialResult) -> None:
+    def end() -> int:
+        mirror.finish_sweep(start_sweep(mirror), status="FINISHED", metrics={}, tags={}, artifacts={})
+        ended: int = mirror._client.get_run(parent).info.end_time
+        return ended
+
+    parent = start_sweep(mirror)
+    mirror.finish_trial(start_trial(mirror, parent), result, lambda: FILES)
+    first = end()
+    time.sleep(0.01)
+    assert end() == first, "nothing was trained since"
+    time.sleep(0.01)
+    mirror.finish_trial(start_trial(mirror, parent, key="another"), dataclasses.replace(result, key="another"), dict)
+    time.sleep(0.01)
+    assert end() > first
+
+
 def test_a_value_that_changed_is_the_one_shown(mirror: Mirror, result: TrialResult) -> None:
     child = start_trial(mirror, start_sweep(mirror))
     metrics: list[dict[str, dict[int, float]]] = [{"x": {16: 0.9, 32: 0.5}}, {"x": {16: 0.9, 32: 0.4}}]
