@@ -12,12 +12,22 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """Of an OSError: a disk is full, or may not be written. No work that goes on would be kept."""
 
 
+class Missing:
+    """What stands where a field is missing."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+MISSING = Missing()
+
+
 class InputError(ValueError):
     """Input that is wrong before any resource is used; the command line exits 2 with this one line.
 
     where:   file and line, or "command line".
     field:   the field, dotted (``trial.batch_size``), or the id of a question.
-    value:   what stands there.
+    value:   what stands there; MISSING where nothing does.
     allowed: what may stand there, in words.
     """
 

@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from likra_ray import search
-from likra_ray.errors import InputError
+from likra_ray.errors import MISSING, InputError
 from likra_ray.question_spec import SourceSpec
 from likra_ray.spec import Choices, Range, SweepSpec, TrialSpec
 
@@ -224,7 +224,9 @@ def input_error(error: ValidationError, place: search.Place) -> InputError:
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         message = "one of " + ", ".join(_known_fields(fault["loc"][:-1]))
-    value = fault["input"] if fault["type"] != "missing" else "nothing"
+    value = fault["input"]
+    if fault["type"] == "missing":
+        value, message = MISSING, "this field, which is required"
     own_words = fault["type"] == "value_error" and "; allowed: " in message
     if own_words:
         detail, _, message = message.partition("; allowed: ")

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from likra_ray.errors import InputError
+from likra_ray.errors import MISSING, InputError
 from likra_ray.records import KINDS, Question
 
 Defects = Literal["refuse", "leave_out"]
@@ -202,7 +202,7 @@ def _fields(row: Mapping[str, Any], types: Mapping[str, type], where: str, name:
             raise InputError(where=where, field=shown, value=row[field], allowed=allowed)
         if field not in row:
             allowed = f"this field, {_NAMES[types[field]]}"
-            raise InputError(where=where, field=shown, value=None, allowed=allowed)
+            raise InputError(where=where, field=shown, value=MISSING, allowed=allowed)
         if not isinstance(row[field], types[field]):
             raise InputError(where=where, field=shown, value=row[field], allowed=_NAMES[types[field]])
 

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from likra_ray.errors import InputError
+from likra_ray.errors import MISSING, InputError
 from likra_ray.question_spec import FIRST, MappingSpec, template_parts
 from likra_ray.questions.files import Mismapped, check
 from likra_ray.records import KINDS, Kind, Option, Question
@@ -66,7 +66,7 @@ def _inside(place: Any, rest: str, row: Mapping[str, Any], name: str, where: str
         return [_inside(one, rest, row, name, where) for one in place]
     elif place is None:
         return None  # this row has nothing there
-    raise Mismapped(where=where, field=name, value="no such column", allowed=f"one of {', '.join(_names(row))}")
+    raise Mismapped(where=where, field=name, value=MISSING, allowed=f"one of this row's, {', '.join(_names(row))}")
 
 
 def _names(row: Mapping[str, Any]) -> list[str]:

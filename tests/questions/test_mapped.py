@@ -204,12 +204,12 @@ def test_kinds_of_the_wrong_options(tmp_path: Path) -> None:
 
 
 WRONG_ROWS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
-    ({}, {"prompt": "{stem}"}, "stem: got 'no such column'", "id, question, choices.text, choices.label, answerKey"),
-    ({}, {"prompt": "{question.__class__}"}, "question.__class__: got 'no such column'", "one of id"),
+    ({}, {"prompt": "{stem}"}, "stem: got nothing", "id, question, choices.text, choices.label, answerKey"),
+    ({}, {"prompt": "{question.__class__}"}, "question.__class__: got nothing", "one of this row's, id"),
     ({}, {"prompt": "{choices}"}, "choices: got {'text'", "a column that holds a text or a number"),
     ({}, {"options": "question"}, "question: got 'Which is 0?'", "a column that holds a list"),
-    ({}, {"options": "choices.texts"}, "choices.texts: got 'no such column'", "choices.text"),
-    ({}, {"options": ["question", "nothing"]}, "nothing: got", "one of id"),
+    ({}, {"options": "choices.texts"}, "choices.texts: got nothing", "choices.text"),
+    ({}, {"options": ["question", "nothing"]}, "nothing: got", "one of this row's, id"),
     ({"answerKey": "D"}, {}, "answerKey: got 'D'", "one of A, B, C"),
     ({"answerKey": 3}, {"labels": None}, "answerKey: got 3", "mapping.labels"),
     ({"answerKey": True}, {"labels": None}, "answerKey: got True", "number (from 0)"),
