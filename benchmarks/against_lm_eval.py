@@ -66,7 +66,8 @@ def best_lm_eval(
     """lm-eval at the batch size that serves it best, and its scores."""
     found: list[tuple[float, int, Any, np.ndarray]] = []
     for batch in batches:
-        peer = peers.lm_eval_model(setting.loaded.model, setting.loaded.tokenizer, batch_size=batch)
+        loaded = workloads.as_peers_load_it()
+        peer = peers.lm_eval_model(loaded.model, loaded.tokenizer, batch_size=batch)
         began = time.perf_counter()
         logprobs = peers.lm_eval_logprobs(peer, questions, shots)
         found.append((time.perf_counter() - began, batch, peer, logprobs))

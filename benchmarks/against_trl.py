@@ -55,7 +55,7 @@ def in_turn(setting: Setting, trainer: workloads.Trainer, peer: Callable[[Loaded
     """Median seconds of the peer's training and ours in fp32 and bf16, in turn. peer: is given a base of its own."""
     trainer.train()
     works: dict[str, timing.Work] = {
-        "peer": lambda: peer(workloads.smollm2()),
+        "peer": lambda: peer(workloads.as_peers_load_it()),
         "fp32": trainer.train,
         "bf16": functools.partial(trainer.train, bf16=True),
     }

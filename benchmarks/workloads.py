@@ -25,6 +25,13 @@ def smollm2() -> LoadedBase:
     return base.load(base.resolve("smollm2-135m"))
 
 
+def as_peers_load_it() -> LoadedBase:
+    """The same with transformers' own attention."""
+    loaded = smollm2()
+    loaded.model.set_attn_implementation("sdpa")
+    return loaded
+
+
 class Questions(NamedTuple):
     """What is scored and learnt."""
 
