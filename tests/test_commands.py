@@ -159,7 +159,7 @@ def a_target(text: str) -> None:
 
 def an_extra(text: str) -> None:
     """pyproject.toml has it."""
-    [extra] = re.findall(r"likra_ray\[(\w+)\]", text)
+    [extra] = re.findall(r"\.\[(\w+)\]", text)
     assert extra in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
@@ -268,7 +268,7 @@ TABLE = {
     f"{LM_EVAL} folder=exported,arm=base_likra --tasks arc_challenge": How(asks_lm_eval, QUESTIONS),
     "mlflow ui --backend-store-uri sqlite:///mlflow.db": How(understood, "the same is asked above"),
     "mlflow server": How(nothing, MENTION),
-    "pip install 'likra_ray[dashboard]'": How(an_extra, "it is no package on PyPI yet"),
+    "pip install -e '.[dashboard]'": How(an_extra, "would change what is installed here"),
     "optuna-dashboard sqlite:///results/near_miss/optuna.db": How(nothing, "the tests of MLflow's pages start it"),
     "python -m likra_ray.export SWEEP TRIAL DIR": How(understood, "words to be replaced"),
     f".venv/bin/likra_ray sweep {EXAMPLES}/own_file.yaml --dry-run": How(runs),
@@ -293,8 +293,8 @@ TABLE = {
     "make bench": How(a_target, "half an hour, and a measurement"),
     "make docs": How(a_target, "part of make check"),
     "make audit": How(a_target, "asks a service on the network"),
-    "pip install 'likra_ray[bench]'": How(an_extra, "it is no package on PyPI yet"),
-    "pip install 'likra_ray[s3]'": How(an_extra, "it is no package on PyPI yet"),
+    "pip install -e '.[bench]'": How(an_extra, "would change what is installed here"),
+    "pip install -e '.[s3]'": How(an_extra, "would change what is installed here"),
     "ray up cluster.yaml": How(understood, AWS),
     EXEC: How(understood, AWS),
     "ray down cluster.yaml": How(understood, AWS),
