@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
 import numpy as np
 import torch
 
@@ -27,11 +24,11 @@ def section(setting: Setting) -> list[str]:
     for shots, target in ((0, 3.5), (5, 15.0), (25, 50.0)):
         before = setting.asked.train[:shots]
         shared = list(setting.asked.evaluate[: setting.sizes.questions[shots]])
-        peer, batch, logprobs = best_lm_eval(setting, shared, before, PEER_BATCHES[shots])
+        batch, logprobs = best_lm_eval(setting, shared, before, PEER_BATCHES[shots])
         many = list(setting.asked.evaluate[: setting.sizes.ours_alone])
         forest = scoring.plant(setting.loaded.tokenizer, many, before)
         works: dict[str, timing.Work] = {
-            "peer": lambda peer=peer, shared=shared, before=before: peers.lm_eval_logprobs(peer, shared, before),
+            "peer": lambda given=(batch, shared, before): lm_eval(setting, *given)[0],
             "fp32": lambda many=many, before=before: ours(setting.loaded, many, before),
             "bf16": lambda many=many, before=before: ours(setting.loaded, many, before, bf16=True),
         }
@@ -60,19 +57,20 @@ def section(setting: Setting) -> list[str]:
     ]
 
 
+def lm_eval(
+    setting: Setting, batch_size: int, questions: list[Question], shots: tuple[Question, ...]
+) -> tuple[float, np.ndarray]:
+    """Seconds lm-eval scores in its own process, and its scores."""
+    return setting.peer.submit(peers.lm_eval_scores, batch_size, questions, shots).result()
+
+
 def best_lm_eval(
     setting: Setting, questions: list[Question], shots: tuple[Question, ...], batches: tuple[int, ...]
-) -> tuple[Any, int, np.ndarray]:
-    """lm-eval at the batch size that serves it best, and its scores."""
-    found: list[tuple[float, int, Any, np.ndarray]] = []
-    for batch in batches:
-        loaded = workloads.as_peers_load_it()
-        peer = peers.lm_eval_model(loaded.model, loaded.tokenizer, batch_size=batch)
-        began = time.perf_counter()
-        logprobs = peers.lm_eval_logprobs(peer, questions, shots)
-        found.append((time.perf_counter() - began, batch, peer, logprobs))
-    _, batch, peer, logprobs = min(found, key=lambda one: one[0])
-    return peer, batch, logprobs
+) -> tuple[int, np.ndarray]:
+    """The batch size that serves lm-eval best, and its scores."""
+    found = {batch: lm_eval(setting, batch, questions, shots) for batch in batches}
+    best = min(found, key=lambda batch: found[batch][0])
+    return best, found[best][1]
 
 
 def agreement(table: ScoreTable, logprobs: np.ndarray) -> str:

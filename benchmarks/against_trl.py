@@ -9,7 +9,6 @@ import torch
 
 from benchmarks import peers, timing, workloads
 from benchmarks.setting import Setting, peer_head, peer_row
-from likra_ray.heads.base import LoadedBase
 
 
 def section(setting: Setting) -> list[str]:
@@ -51,11 +50,11 @@ def dpo_line(setting: Setting) -> str:
     return peer_row(what, (count / seconds["peer"], "fp32"), count / seconds["fp32"], None, None)
 
 
-def in_turn(setting: Setting, trainer: workloads.Trainer, peer: Callable[[LoadedBase], float]) -> dict[str, float]:
-    """Median seconds of the peer's training and ours in fp32 and bf16, in turn. peer: is given a base of its own."""
+def in_turn(setting: Setting, trainer: workloads.Trainer, peer: Callable[[], float]) -> dict[str, float]:
+    """Median seconds of the peer's training, in its own process, and ours in fp32 and bf16, in turn."""
     trainer.train()
     works: dict[str, timing.Work] = {
-        "peer": lambda: peer(workloads.as_peers_load_it()),
+        "peer": lambda: setting.peer.submit(peer).result(),
         "fp32": trainer.train,
         "bf16": functools.partial(trainer.train, bf16=True),
     }

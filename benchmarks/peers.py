@@ -1,26 +1,37 @@
 """The peers, each on its own normal path: lm-eval's `hf` model, trl's SFTTrainer and DPOTrainer.
 
-Both are in the extra `bench`. They get the same model, texts, dtype and threads as the platform.
+Both are in the extra `bench`. They get the same model, texts, dtype and threads as the platform, and a process of
+their own: what one side sets for its process (how it allocates memory) is not the other's.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+import multiprocessing
 import tempfile
 import time
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 
-from likra_ray.heads.base import LoadedBase
+from benchmarks import workloads
 from likra_ray.heads.scoring import solved
 from likra_ray.heads.tokens import ANSWER_SEPARATOR
 from likra_ray.records import Question
 
 MLP = ["gate_proj", "up_proj", "down_proj"]
+
+
+def process(threads: int) -> ProcessPoolExecutor:
+    """One process for the peers; it keeps the models it loads."""
+    return ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
+    )
 
 
 def lm_eval_model(model: Any, tokenizer: Any, *, batch_size: int) -> Any:
@@ -29,6 +40,22 @@ def lm_eval_model(model: Any, tokenizer: Any, *, batch_size: int) -> Any:
     from lm_eval.models.huggingface import HFLM
 
     return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, device="cpu")
+
+
+@functools.cache
+def _lm_eval_base(batch_size: int) -> Any:
+    loaded = workloads.as_peers_load_it()
+    return lm_eval_model(loaded.model, loaded.tokenizer, batch_size=batch_size)
+
+
+def lm_eval_scores(
+    batch_size: int, questions: Sequence[Question], shots: Sequence[Question] = ()
+) -> tuple[float, np.ndarray]:
+    """Seconds, and what `lm_eval_logprobs` gives; the model is loaded before."""
+    peer = _lm_eval_base(batch_size)
+    began = time.perf_counter()
+    logprobs = lm_eval_logprobs(peer, questions, shots)
+    return time.perf_counter() - began, logprobs
 
 
 def lm_eval_logprobs(peer: Any, questions: Sequence[Question], shots: Sequence[Question] = ()) -> np.ndarray:
@@ -44,7 +71,7 @@ def lm_eval_logprobs(peer: Any, questions: Sequence[Question], shots: Sequence[Q
     return np.array([found[0] for found in peer.loglikelihood(requests, disable_tqdm=True)])
 
 
-def sft_seconds(loaded: LoadedBase, pairs: Sequence[tuple[str, str]], *, batch_size: int) -> float:
+def sft_seconds(pairs: Sequence[tuple[str, str]], *, batch_size: int) -> float:
     """Seconds trl's SFTTrainer trains on (prompt, answer) pairs, once each, the loss on the answers; set-up left out.
 
     Padding-free batches, trl's own way not to pad, need flash attention, which has no CPU kernels: these are padded.
@@ -52,10 +79,10 @@ def sft_seconds(loaded: LoadedBase, pairs: Sequence[tuple[str, str]], *, batch_s
     from trl import SFTConfig, SFTTrainer
 
     rows = [{"prompt": prompt, "completion": ANSWER_SEPARATOR + answer} for prompt, answer in pairs]
-    return _trl_seconds(SFTTrainer, SFTConfig, loaded, rows, batch_size, completion_only_loss=True)
+    return _trl_seconds(SFTTrainer, SFTConfig, rows, batch_size, completion_only_loss=True)
 
 
-def dpo_seconds(loaded: LoadedBase, pairs: Sequence[tuple[str, str, str]], *, batch_size: int) -> float:
+def dpo_seconds(pairs: Sequence[tuple[str, str, str]], *, batch_size: int) -> float:
     """Seconds trl's DPOTrainer trains on (prompt, correct, wrong); its reference is the model without the adapter."""
     from trl import DPOConfig, DPOTrainer
 
@@ -63,12 +90,10 @@ def dpo_seconds(loaded: LoadedBase, pairs: Sequence[tuple[str, str, str]], *, ba
         {"prompt": prompt, "chosen": ANSWER_SEPARATOR + correct, "rejected": ANSWER_SEPARATOR + wrong}
         for prompt, correct, wrong in pairs
     ]
-    return _trl_seconds(DPOTrainer, DPOConfig, loaded, rows, batch_size)
+    return _trl_seconds(DPOTrainer, DPOConfig, rows, batch_size)
 
 
-def _trl_seconds(
-    trainer: Any, config: Any, loaded: LoadedBase, rows: list[dict[str, str]], batch_size: int, **options: Any
-) -> float:
+def _trl_seconds(trainer: Any, config: Any, rows: list[dict[str, str]], batch_size: int, **options: Any) -> float:
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import TrainerCallback
@@ -82,7 +107,7 @@ def _trl_seconds(
         def on_train_end(self, *_: Any, **__: Any) -> None:
             self.ended = time.perf_counter()
 
-    clock = Clock()
+    clock, loaded = Clock(), workloads.as_peers_load_it()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = trainer(

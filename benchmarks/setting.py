@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,8 @@ class Setting:
     rates: dict[torch.dtype, float]
     """FLOP per second of matrix products, by dtype, in this run."""
     sizes: Sizes
+    peer: ProcessPoolExecutor
+    """The peers' process."""
 
 
 def ours(

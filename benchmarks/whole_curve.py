@@ -29,11 +29,8 @@ def main() -> None:
     parser.add_argument("--questions", type=int, required=True)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    loaded, asked = workloads.as_peers_load_it(), workloads.questions(given.arc)
-    peer = peers.lm_eval_model(loaded.model, loaded.tokenizer, batch_size=PEER_BATCHES[5][-1])
-    began = time.perf_counter()
-    peers.lm_eval_logprobs(peer, asked.evaluate[: given.questions], asked.train[:5])
-    print(time.perf_counter() - began)
+    asked = workloads.questions(given.arc)
+    print(peers.lm_eval_scores(PEER_BATCHES[5][-1], asked.evaluate[: given.questions], asked.train[:5])[0])
 
 
 def one_lm_eval_run(setting: Setting, count: int) -> tuple[float, float]:

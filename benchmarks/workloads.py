@@ -76,8 +76,7 @@ def scoring_operations(of: Cost, forest: Forest) -> float:
     tokens = len(forest.prefix) + sum(tree.size for tree in forest.trees)
     places = 0
     for tree in forest.trees:
-        whole = [(*tree.trunk, *branch) for branch in tree.branches]
-        paths = zip(whole, tree.scored_from, strict=True)
+        paths = zip(tree.paths, tree.scored_from, strict=True)
         places += len({path[:index] for path, first in paths for index in range(first, len(path))})
     return of.token * tokens + of.place * places
 
@@ -86,9 +85,7 @@ def training_operations(of: Cost, lessons: training.Lessons) -> float:
     """Forward, and the gradient of the activations: twice; the frozen base has no gradient of its own."""
     tokens = sum(tree.size for tree in lessons.trees)
     places = sum(
-        len(tree.trunk) + len(branch) - first
-        for tree in lessons.trees
-        for branch, first in zip(tree.branches, tree.scored_from, strict=True)
+        len(path) - first for tree in lessons.trees for path, first in zip(tree.paths, tree.scored_from, strict=True)
     )
     return 2.0 * (of.token * tokens + of.place * places)
 

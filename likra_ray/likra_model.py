@@ -113,7 +113,6 @@ class LikraModel:
         for head in voices:
             with self._speaking(head):
                 caches[head] = prefix_cache(self.model, forest.prefix, self.device)
-        first = np.cumsum([0, *(len(tree.branches) for tree in forest.trees)])
         found: dict[int, Scored] = {}
         for members in longest_first([tree.size for tree in forest.trees]):
             row = pack([forest.trees[i] for i in members], prefix=len(forest.prefix))
@@ -129,7 +128,7 @@ class LikraModel:
             sums.index_add_(0, path, places[source, target].double())
             missed = torch.zeros(row.paths, device=self.device)
             missed.index_add_(0, path, (places.argmax(-1)[source] != target).float())
-            options = [option for i in members for option in range(first[i], first[i + 1])]
+            options = np.concatenate([forest.options[i] for i in members]).tolist()
             for option, score, misses in zip(options, sums.tolist(), missed.tolist(), strict=True):
                 found[option] = Scored(score, misses == 0)
         return [found[option] for option in range(len(found))]

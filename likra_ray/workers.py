@@ -109,10 +109,12 @@ def _producer(
     """The base, loaded, and all that makes heads of it. Raises RuntimeError where the base here is another."""
     import torch
 
+    from likra_ray.heads import allocation
     from likra_ray.heads import base as bases
     from likra_ray.heads.produce import Producer
     from likra_ray.heads.tokens import chat
 
+    allocation.keep_freed()
     torch.set_num_threads(max(1, int(trial.resources.cpus)))
     on_gpu = trial.resources.gpus > 0
     found = bases.resolve(material.base)

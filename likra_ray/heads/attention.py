@@ -9,6 +9,7 @@ what transformers' own scaled_dot_product_attention gives under the row's mask, 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -34,18 +35,19 @@ class Blocks(NamedTuple):
         return Blocks(*(part.to(device) for part in self))
 
 
-def blocks(sizes: list[int], visible: torch.Tensor) -> Blocks:
-    """sizes: tokens of each tree; visible: (T, P + T) bool, the mask of the whole row."""
-    count, longest, prefix = len(sizes), max(sizes), visible.shape[1] - visible.shape[0]
-    lengths = torch.tensor(sizes)
+def blocks(within: Sequence[torch.Tensor], prefix: int) -> Blocks:
+    """within: for each tree of a row, (tokens, tokens) bool, which of its tokens see which; all see the prefix."""
+    lengths = torch.tensor([len(tree) for tree in within])
+    longest = int(lengths.max())
     offset = torch.arange(longest)
     real = offset < lengths[:, None]  # (N, L)
     places = torch.where(real, (lengths.cumsum(0) - lengths)[:, None] + offset, 0)
-    own = visible[:, prefix:][places[:, :, None], places[:, None, :]] & real[:, :, None] & real[:, None, :]
-    own |= ~real[:, :, None] & torch.eye(longest, dtype=torch.bool)
-    before = visible[:, :prefix][places]
-    back = real.reshape(-1).nonzero().reshape(-1)
-    return Blocks(places.reshape(-1), back, torch.cat([before, own], dim=2).view(count, 1, longest, prefix + longest))
+    own = torch.eye(longest, dtype=torch.bool).repeat(len(within), 1, 1)
+    for seen, tree in zip(own, within, strict=True):
+        seen[: len(tree), : len(tree)] = tree
+    before = torch.ones(len(within), longest, prefix, dtype=torch.bool)
+    visible = torch.cat([before, own], dim=2)[:, None]
+    return Blocks(places.reshape(-1), real.reshape(-1).nonzero().reshape(-1), visible)
 
 
 def attend(

@@ -1,12 +1,13 @@
-"""Several trees of tokens in one row: nothing is padded, what branches share is computed once.
+"""Several trees of tokens in one row: nothing is padded, what paths begin with alike is computed once.
 
-A tree is a trunk (a prompt) with branches (its answers). All trees of a row lie behind one another in a batch of
-one; a mask lets a token see the prefix of the row (cached keys and values), its own trunk and its own branch up to
-itself, and positions count along the path, so every path is computed as if it stood alone:
+A tree is the texts of one or several prompts, each a path from its root; where two begin with the same tokens they are
+one until they differ. All trees of a row lie behind one another in a batch of one; a mask lets a token see the prefix
+of the row (cached keys and values) and its own path up to itself, and positions count along the path, so every path is
+computed as if it stood alone:
 
-    prefix | trunk A  branch A1  branch A2 | trunk B  branch B1 ...
+    prefix | root A  branch A1  branch A2 | root B  branch B1 ...
 
-The last token of a branch is predicted, and predicts nothing: it is not read. An option of one token costs nothing.
+The last token of a path is predicted, and predicts nothing: it is not read. An option of one token costs nothing.
 
 A batch of one also lets `logits_to_keep` choose positions freely, so the vocabulary is projected only where an
 answer token is predicted. Works for every transformers causal LM that takes a 4-D attention mask.
@@ -16,6 +17,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,20 +36,64 @@ PLACES = 32
 """Places whose logits go through softmax at once (measured for a vocabulary of 49,152, docs/LOG.md, 2026-11-25)."""
 
 
-class Tree(NamedTuple):
-    """Paths that share their beginning."""
+TREE_TOKENS = 128
+"""Tokens of a merged tree at most: attention is computed between all tokens of a tree (docs/LOG.md, 2026-11-27)."""
 
-    trunk: tuple[int, ...]
-    """Ids all paths share; not empty, unless there is no branch to predict from it."""
-    branches: tuple[tuple[int, ...], ...]
-    """Ids of each path after the trunk."""
+ALIKE = 2
+"""Tokens two trees begin with alike, to be merged."""
+
+
+class Nodes(NamedTuple):
+    """A tree as a row reads it: N tokens, each behind those it follows."""
+
+    tokens: list[int]
+    """(N,) ids."""
+    depths: list[int]
+    """(N,) tokens before it on its path."""
+    visible: np.ndarray
+    """(N, N) bool: token sees token; those of its own path, up to itself."""
+    places: list[list[int]]
+    """For each path, where its tokens but the last lie among the N."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Paths from one root: computed once as far as they are alike."""
+
+    paths: tuple[tuple[int, ...], ...]
+    """Ids of each, from the root."""
     scored_from: tuple[int, ...]
-    """For each branch, index along its path (trunk and branch) of the first token scored; at least 1."""
+    """For each path, index of the first token scored; at least 1."""
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        """Shared beginnings laid on one another; in the order in which paths first reach them."""
+        known: dict[tuple[int, int], int] = {}  # (node before, id) -> node
+        tokens: list[int] = []
+        before: list[int] = []
+        depths: list[int] = []
+        places = []
+        for path in self.paths:
+            node, walked = -1, []
+            for depth, token in enumerate(path[:-1]):
+                found = known.setdefault((node, token), len(tokens))
+                if found == len(tokens):
+                    tokens.append(token)
+                    before.append(node)
+                    depths.append(depth)
+                node = found
+                walked.append(node)
+            places.append(walked)
+        visible = np.eye(len(tokens), dtype=bool)
+        for node, parent in enumerate(before):
+            if parent >= 0:
+                visible[node] |= visible[parent]
+        return Nodes(tokens, depths, visible, places)
 
     @property
     def size(self) -> int:
-        """Tokens it takes in a row: of a branch all but its last, from which nothing is predicted."""
-        return len(self.trunk) + sum(max(len(branch) - 1, 0) for branch in self.branches)
+        """Tokens it takes in a row."""
+        return len(self.nodes.tokens)
 
 
 def shared(texts: Sequence[Encoded]) -> int:
@@ -56,16 +103,41 @@ def shared(texts: Sequence[Encoded]) -> int:
 
 
 def grow(texts: Sequence[Encoded], *, cut: int = 0) -> Tree:
-    """One prompt's texts as a tree, a branch for each in order; loss and scores are of their answers' tokens.
+    """Texts as a tree, a path for each in order; loss and scores are of their answers' tokens.
 
     cut: tokens at the start that another row holds (the cached prefix).
     """
-    end = shared(texts)
     return Tree(
-        trunk=texts[0].tokens[cut:end],
-        branches=tuple(text.tokens[end:] for text in texts),
-        scored_from=tuple(text.answer_start - cut for text in texts),
+        paths=tuple(text.tokens[cut:] for text in texts), scored_from=tuple(text.answer_start - cut for text in texts)
     )
+
+
+def merged(trees: Sequence[Tree]) -> Tree:
+    """One tree with the paths of all, tree by tree."""
+    return Tree(
+        paths=tuple(path for tree in trees for path in tree.paths),
+        scored_from=tuple(first for tree in trees for first in tree.scored_from),
+    )
+
+
+def alike(trees: Sequence[Tree], *, tree_tokens: int = TREE_TOKENS, least: int = ALIKE) -> list[list[int]]:
+    """Indices of trees to be merged: neighbours, in the order of their tokens, that begin with `least` of them alike.
+
+    What is merged has at most `tree_tokens` tokens. Groups come by the first of their trees.
+    """
+    begin = [tree.paths[0][:-1] for tree in trees]
+    groups: list[list[int]] = []
+    size = 0
+    last: tuple[int, ...] = ()
+    for i in sorted(range(len(trees)), key=lambda i: (begin[i], i)):
+        saved = len(os.path.commonprefix([last, begin[i]]))
+        if not groups or saved < least or size + trees[i].size - saved > tree_tokens:
+            groups.append([])
+            size = saved = 0
+        groups[-1].append(i)
+        size += trees[i].size - saved
+        last = begin[i]
+    return sorted(groups, key=min)
 
 
 def in_rows(sizes: Sequence[int], *, row_tokens: int = ROW_TOKENS) -> list[list[int]]:
@@ -99,58 +171,43 @@ class Row(NamedTuple):
     target: torch.Tensor
     """(A,) int64: the id of each scored token."""
     path: torch.Tensor
-    """(A,) int64: the number of its branch, counted over all trees of the row."""
+    """(A,) int64: the number of its path, counted over all trees of the row."""
     paths: int
-    """Branches in the row."""
+    """Paths in the row."""
 
 
 def pack(trees: Sequence[Tree], *, prefix: int = 0) -> Row:
     """Lay trees in one row behind `prefix` cached tokens. Raises ValueError where nothing is to be scored."""
     tokens: list[int] = []
     positions: list[int] = []
-    owner: list[tuple[int, int]] = []  # (tree, path); path -1 in a trunk
     scored: list[tuple[int, int, int]] = []  # (place that predicts, id, path)
-    path = 0
+    paths = 0
     for number, tree in enumerate(trees):
         start = len(tokens)
-        tokens += tree.trunk
-        positions += range(prefix, prefix + len(tree.trunk))
-        owner += [(number, -1)] * len(tree.trunk)
-        for branch, scored_from in zip(tree.branches, tree.scored_from, strict=True):
-            read = branch[:-1]
-            places = [*range(start, start + len(tree.trunk)), *range(len(tokens), len(tokens) + len(read))]
-            whole = (*tree.trunk, *branch)
-            if not 1 <= scored_from < len(whole):
-                raise ValueError(f"tree {number}: scored_from {scored_from} of {len(whole)} tokens")
-            scored += [(places[i - 1], whole[i], path) for i in range(scored_from, len(whole))]
-            positions += range(prefix + len(tree.trunk), prefix + len(tree.trunk) + len(read))
-            owner += [(number, path)] * len(read)
-            tokens += read
-            path += 1
+        for path, scored_from, places in zip(tree.paths, tree.scored_from, tree.nodes.places, strict=True):
+            if not 1 <= scored_from < len(path):
+                raise ValueError(f"tree {number}: scored_from {scored_from} of {len(path)} tokens")
+            scored += [(start + places[i - 1], path[i], paths) for i in range(scored_from, len(path))]
+            paths += 1
+        tokens += tree.nodes.tokens
+        positions += [prefix + depth for depth in tree.nodes.depths]
     if not scored:
-        raise ValueError("nothing to score: no tree, or no branch")
-    visible = _visible(owner, prefix)
-    predictors, targets, paths = np.array(scored, dtype=np.int64).T.copy()
+        raise ValueError("nothing to score: no tree, or no path")
+    within = [torch.from_numpy(tree.nodes.visible) for tree in trees]
+    predictors, targets, owners = np.array(scored, dtype=np.int64).T.copy()
     predicting, source = np.unique(predictors, return_inverse=True)
+    before = torch.ones(len(tokens), prefix, dtype=torch.bool)
     return Row(
         tokens=torch.tensor([tokens]),
         positions=torch.tensor([positions]),
-        visible=visible[None, None],
-        trees=blocks([tree.size for tree in trees], visible),
+        visible=torch.cat([before, torch.block_diag(*within)], dim=1)[None, None],
+        trees=blocks(within, prefix),
         predicting=torch.from_numpy(predicting),
         source=torch.from_numpy(source.reshape(-1)),
         target=torch.from_numpy(targets),
-        path=torch.from_numpy(paths),
-        paths=path,
+        path=torch.from_numpy(owners),
+        paths=paths,
     )
-
-
-def _visible(owner: Sequence[tuple[int, int]], prefix: int) -> torch.Tensor:
-    tree, path = torch.tensor(owner, dtype=torch.int64).T
-    same_path = (path[:, None] == path[None, :]) | (path[None, :] == -1)
-    within = torch.tril((tree[:, None] == tree[None, :]) & same_path)
-    before = torch.ones(len(owner), prefix, dtype=torch.bool)
-    return torch.cat([before, within], dim=1)
 
 
 def token_logprobs(model: Any, row: Row, *, device: torch.device, cache: Any = None) -> torch.Tensor:

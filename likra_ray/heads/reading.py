@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from likra_ray.heads.packing import pack, token_logprobs
@@ -76,11 +77,12 @@ def _texts(vocabulary: int) -> list[list[Encoded]]:
 
 
 def _packed(model: Any, texts: Sequence[Sequence[Encoded]], device: torch.device) -> torch.Tensor:
-    """(4,) nats, all in one row behind the cached beginning."""
+    """(4,) nats, text by text, all in one row behind the cached beginning."""
     forest = plant_encoded(texts)
     row = pack(forest.trees, prefix=len(forest.prefix))
     logprobs = token_logprobs(model, row, device=device, cache=prefix_cache(model, forest.prefix, device))
-    return torch.zeros(row.paths, device=device).index_add_(0, row.path.to(device), logprobs)
+    options = torch.from_numpy(np.concatenate(forest.options))[row.path]
+    return torch.zeros(row.paths, device=device).index_add_(0, options.to(device), logprobs)
 
 
 def _alone(model: Any, text: Encoded, device: torch.device) -> float:

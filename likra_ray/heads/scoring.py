@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from likra_ray.heads.packing import ROW_TOKENS, Tree, grow, in_rows, pack, shared, token_logprobs
+from likra_ray.heads.packing import ROW_TOKENS, Tree, alike, grow, in_rows, merged, pack, shared, token_logprobs
 from likra_ray.heads.tokens import Encoded, encode, joined
 from likra_ray.records import KINDS, Question, ScoreTable
 
@@ -30,12 +30,14 @@ def _answered(shots: Sequence[Question]) -> list[tuple[str, str]]:
 
 
 class Forest(NamedTuple):
-    """Every question of an evaluation as a tree behind one common prefix."""
+    """Every question of an evaluation in a tree behind one common prefix."""
 
     prefix: tuple[int, ...]
     """Ids all texts of the evaluation begin with."""
     trees: tuple[Tree, ...]
-    """(Q,) what follows the prefix; branches are the options, in order."""
+    """What follows the prefix; paths are options, those of prompts that begin alike in one tree."""
+    options: tuple[np.ndarray, ...]
+    """For each tree, (paths,) int64: the option that each path is, counted over all questions."""
     tokens: np.ndarray
     """(O,) int32: scored tokens of every option."""
 
@@ -58,11 +60,20 @@ def plant_encoded(by_question: Sequence[Sequence[Encoded]]) -> Forest:
     if not by_question:
         raise ValueError("nothing to score")
     ends = [shared(options) for options in by_question]
-    common = os.path.commonprefix([options[0].tokens[:end] for options, end in zip(by_question, ends, strict=True)])
+    prompts = [options[0].tokens[:end] for options, end in zip(by_question, ends, strict=True)]
+    common = os.path.commonprefix(prompts)
     prefix = tuple(common[: min(min(ends) - 1, len(common))])
-    trees = tuple(grow(options, cut=len(prefix)) for options in by_question)
+    trees = [grow(options, cut=len(prefix)) for options in by_question]
     counts = [len(option.tokens) - option.answer_start for options in by_question for option in options]
-    return Forest(prefix, trees, np.array(counts, dtype=np.int32))
+    ends_at = np.cumsum([len(options) for options in by_question])
+    options = [np.arange(end - len(tree.paths), end) for end, tree in zip(ends_at, trees, strict=True)]
+    groups = alike(trees)
+    return Forest(
+        prefix=prefix,
+        trees=tuple(merged([trees[i] for i in group]) for group in groups),
+        options=tuple(np.concatenate([options[i] for i in group]) for group in groups),
+        tokens=np.array(counts, dtype=np.int32),
+    )
 
 
 @torch.no_grad()
@@ -89,8 +100,7 @@ def score_forest(
     device = next(iter(model.parameters())).device
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     rows = longest_first([tree.size for tree in forest.trees], row_tokens)
-    first_option = np.cumsum([0, *(len(tree.branches) for tree in forest.trees)])
-    sums = torch.zeros(int(first_option[-1]), dtype=torch.float64, device=device)
+    sums = torch.zeros(len(forest.tokens), dtype=torch.float64, device=device)
     cache = prefix_cache(model, forest.prefix, device)
     for turn in range(0, len(rows), world):
         mine = turn + rank
@@ -101,7 +111,7 @@ def score_forest(
         if cache is not None:
             cache.crop(-row.tokens.shape[1])
         if mine < len(rows):
-            options = np.concatenate([np.arange(first_option[i], first_option[i + 1]) for i in members])
+            options = np.concatenate([forest.options[i] for i in members])
             index = torch.from_numpy(options).to(device)[row.path.to(device)]
             sums.index_add_(0, index, logprobs)
     if world > 1:

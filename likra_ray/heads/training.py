@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from likra_ray.heads.engines import Engine
 from likra_ray.heads.objectives import Answers, Batch, Objective, share
-from likra_ray.heads.packing import Tree, grow, in_rows, pack, token_logprobs
+from likra_ray.heads.packing import Tree, alike, grow, in_rows, merged, pack, token_logprobs
 from likra_ray.heads.together import Divide
 from likra_ray.heads.tokens import Encoded
 
@@ -174,19 +174,29 @@ class _Forward(NamedTuple):
         mine = lists[self.rank]
         for row in range(count):
             members = mine[len(mine) * row // count : len(mine) * (row + 1) // count]
+            found: dict[int, tuple[list[int], list[torch.Tensor]]] = {}
+            grown: dict[int, list[Tree]] = {}
+            for h, own in _by_head(members).items():
+                groups = [[own[place] for place in group] for group in alike([trees(h)[i] for i in own])]
+                grown[h] = [merged([trees(h)[i] for i in group]) for group in groups]
+                found[h] = ([i for group in groups for i in group], [])
             if self.divide is not None:
-                own = [sum(trees(h)[i].size for owner, i in members if owner == h) for h in range(len(self.runs))]
-                self.divide(own)
-            packed = pack([trees(h)[i] for h, i in members])
+                self.divide([sum(tree.size for tree in grown.get(h, ())) for h in range(len(self.runs))])
+            packed = pack([tree for of_head in grown.values() for tree in of_head])
             with self.autocast():
                 logprobs = token_logprobs(self.runs[0].engine.model, packed, device=self.device)
             answers = iter(logprobs.split(torch.bincount(packed.path).tolist()))
-            found: dict[int, tuple[list[int], list[torch.Tensor]]] = {}
-            for h, i in members:
-                examples, by_answer = found.setdefault(h, ([], []))
-                examples.append(i)
-                by_answer += [next(answers) for _ in trees(h)[i].branches]
+            for h, of_head in grown.items():
+                found[h][1].extend(next(answers) for tree in of_head for _ in tree.paths)
             yield found
+
+
+def _by_head(members: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
+    """The examples of each head of (head, example) pairs, in their order."""
+    found: dict[int, list[int]] = {}
+    for h, i in members:
+        found.setdefault(h, []).append(i)
+    return found
 
 
 def _shares(forward: _Forward, part: Part, counted: Mapping[int, Batch]) -> Iterator[torch.Tensor]:
@@ -243,8 +253,8 @@ def _counted(forward: _Forward, h: int, whole: Sequence[int], parts: Sequence[Pa
     tokens = [0, 0]
     for i in whole:
         tree = lessons.trees[i]
-        for place, (branch, first) in enumerate(zip(tree.branches, tree.scored_from, strict=True)):
-            tokens[place] += len(tree.trunk) + len(branch) - first
+        for place, (path, first) in enumerate(zip(tree.paths, tree.scored_from, strict=True)):
+            tokens[place] += len(path) - first
     batch = Batch(len(whole), *tokens)
     if not lessons.mismatched:
         return batch

@@ -9,18 +9,22 @@ import torch
 from small import fresh
 
 from likra_ray.heads import adapters
-from likra_ray.heads.packing import Tree, in_rows, pack, token_logprobs
+from likra_ray.heads.packing import Tree, alike, in_rows, merged, pack, token_logprobs
 
 CPU = torch.device("cpu")
 PREFIX = tuple(b"Q: 2+2?\nA: 4\n\n")
 TREES = (
     Tree(
-        tuple(b"Q: capital of France?\nA:"), (tuple(b" Paris"), tuple(b" L"), tuple(b" Clermont-Ferrand")), (24, 24, 24)
+        tuple(
+            tuple(b"Q: capital of France?\nA:" + answer) for answer in (b" Paris", b" L", b" Clermont", b" Clermont-Fd")
+        ),
+        (24, 24, 24, 24),
     ),
-    Tree((5,), ((6, 7), (250,)), (1, 1)),
-    Tree(tuple(b"trunk"), (tuple(b" merges"), tuple(b" m")), (3, 6)),
-    Tree(tuple(b"no branch at all"), (), ()),
-    Tree((9,), (tuple(range(40, 90)),), (30,)),
+    Tree(((5, 6, 7), (5, 250)), (1, 1)),
+    Tree((tuple(b"trunk merges"), tuple(b"trunk m")), (3, 6)),
+    Tree(((9, *range(40, 90)),), (30,)),
+    # Two prompts that begin alike, a path that is another's beginning, one that is there twice.
+    Tree(((1, 2, 3, 4), (1, 2, 5, 6, 7), (1, 2, 5, 6), (1, 2, 3, 4), (8, 9)), (2, 3, 2, 1, 1)),
 )
 
 
@@ -33,11 +37,7 @@ def alone(model: Any, prefix: tuple[int, ...], path: tuple[int, ...], scored_fro
 
 
 def paths(trees: tuple[Tree, ...]) -> list[tuple[tuple[int, ...], int]]:
-    return [
-        ((*tree.trunk, *branch), scored_from)
-        for tree in trees
-        for branch, scored_from in zip(tree.branches, tree.scored_from, strict=True)
-    ]
+    return [one for tree in trees for one in zip(tree.paths, tree.scored_from, strict=True)]
 
 
 def cache_of(model: Any, prefix: tuple[int, ...]) -> Any:
@@ -49,7 +49,7 @@ def cache_of(model: Any, prefix: tuple[int, ...]) -> Any:
 
 
 @pytest.mark.parametrize("prefix", [(), PREFIX], ids=["no prefix", "prefix"])
-@pytest.mark.parametrize("chosen", [(0,), (1,), (2, 0), (3, 1), (4, 2, 1, 0, 3)], ids=str)
+@pytest.mark.parametrize("chosen", [(0,), (1,), (2, 0), (3, 1), (4,), (4, 2, 1, 0, 3)], ids=str)
 def test_packed_is_each_path_alone(tiny: Any, prefix: tuple[int, ...], chosen: tuple[int, ...]) -> None:
     trees = tuple(TREES[i] for i in chosen)
     row = pack(trees, prefix=len(prefix))
@@ -87,13 +87,13 @@ def test_gradient_of_a_row_is_the_sum_over_its_paths() -> None:
 
     packed = gradients(token_logprobs(model, pack(TREES), device=CPU).sum())
     apart = [gradients(alone(model, (), path, scored_from).sum()) for path, scored_from in paths(TREES)]
-    assert len(apart) == 8
+    assert len(apart) == 14
     assert float((packed - sum(apart)).norm() / packed.norm()) < 1e-6
 
 
 def test_mask_positions_and_targets_of_a_case_drawn_by_hand() -> None:
-    row = pack([Tree((1, 2), ((3, 4, 9), (5, 8)), (2, 2)), Tree((6,), ((7,),), (1,))], prefix=2)
-    # 9, 8 and 7 are the last of their branches: predicted, not read.
+    row = pack([Tree(((1, 2, 3, 4, 9), (1, 2, 5, 8)), (2, 2)), Tree(((6, 7),), (1,))], prefix=2)
+    # 9, 8 and 7 are the last of their paths: predicted, not read.
     assert row.tokens.tolist() == [[1, 2, 3, 4, 5, 6]]
     assert row.positions.tolist() == [[2, 3, 4, 5, 4, 2]]
     drawn = [
@@ -124,18 +124,52 @@ def test_mask_positions_and_targets_of_a_case_drawn_by_hand() -> None:
     assert row.paths == 3
 
 
-def test_scoring_may_begin_inside_the_trunk() -> None:
-    row = pack([Tree((1, 2, 3), ((4,), (5, 6)), (2, 1))])
+def test_scoring_may_begin_in_what_paths_share() -> None:
+    row = pack([Tree(((1, 2, 3, 4), (1, 2, 3, 5, 6)), (2, 1))])
     assert row.target.tolist() == [3, 4, 2, 3, 5, 6]
     assert row.tokens.tolist() == [[1, 2, 3, 5]]
     assert row.predicting.tolist() == [0, 1, 2, 3]
     assert row.path.tolist() == [0, 0, 1, 1, 1, 1]
 
 
+def test_what_paths_share_at_any_depth_is_read_once() -> None:
+    tree = Tree(((1, 2, 3, 4), (1, 2, 5, 6, 7), (1, 2, 5, 9), (1, 8), (5, 6, 7)), (1,) * 5)
+    assert tree.nodes.tokens == [1, 2, 3, 5, 6, 5, 6]
+    assert tree.nodes.depths == [0, 1, 2, 2, 3, 0, 1]
+    assert tree.nodes.places == [[0, 1, 2], [0, 1, 3, 4], [0, 1, 3], [0], [5, 6]]
+    drawn = ["x......", "xx.....", "xxx....", "xx.x...", "xx.xx..", ".....x.", ".....xx"]
+    assert ["".join(".x"[int(cell)] for cell in line) for line in tree.nodes.visible] == drawn
+    assert pack([tree]).positions.tolist() == [tree.nodes.depths]
+
+
 def test_size_is_the_tokens_in_a_row() -> None:
     for tree in TREES:
-        assert tree.size == len(tree.trunk) + sum(len(branch[:-1]) for branch in tree.branches)
+        assert tree.size == len({path[:end] for path in tree.paths for end in range(1, len(path))})
     assert pack(TREES).tokens.shape[1] == sum(tree.size for tree in TREES)
+
+
+def test_merged_trees_are_their_paths() -> None:
+    trees = (TREES[4], Tree(((1, 2, 5, 6, 9),), (4,)), TREES[1])
+    apart, whole = pack(trees), pack([merged(trees)])
+    assert whole.tokens.shape[1] == apart.tokens.shape[1] - 4
+    assert torch.equal(whole.path, apart.path) and torch.equal(whole.target, apart.target)
+
+
+@pytest.mark.parametrize(
+    ("texts", "tree_tokens", "expected"),
+    [
+        ([], 9, []),
+        (["abcd", "abce", "xyz", "abc"], 99, [[3, 0, 1], [2]]),
+        (["abcd", "abxy"], 99, [[0], [1]]),  # two tokens alike are not worth a larger tree
+        (["zzzz", "abcd", "zzzz"], 99, [[0, 2], [1]]),
+        (["abcd"] * 5, 5, [[0, 1, 2, 3, 4]]),
+        (["abcda", "abcdb", "abcdc", "abcdd"], 8, [[0, 1], [2, 3]]),  # 6 tokens, and 2 more for each
+        (["abcdefghij", "abcdefghik"], 6, [[0], [1]]),
+    ],
+)
+def test_which_trees_are_merged(texts: list[str], tree_tokens: int, expected: list[list[int]]) -> None:
+    trees = [Tree((tuple(f"{text}?!".encode()),), (1,)) for text in texts]
+    assert alike(trees, tree_tokens=tree_tokens, least=3) == expected
 
 
 def test_rows_hold_neighbours_and_a_large_tree_has_its_own() -> None:
@@ -149,12 +183,12 @@ def test_rows_hold_neighbours_and_a_large_tree_has_its_own() -> None:
     ("trees", "message"),
     [
         ([], "nothing to score"),
-        ([Tree((1, 2), (), ())], "nothing to score"),
-        ([Tree((1,), ((2,),), (1,)), Tree((1, 2), ((3,),), (0,))], "tree 1: scored_from 0 of 3 tokens"),
-        ([Tree((1, 2), ((3,),), (3,))], "tree 0: scored_from 3 of 3 tokens"),
-        ([Tree((), ((3,),), (0,))], "tree 0: scored_from 0 of 1 tokens"),
-        ([Tree((1,), ((2,),), (-1,))], "tree 0: scored_from -1 of 2 tokens"),
-        ([Tree((1,), ((2,), (3,)), (1,))], "shorter"),
+        ([Tree((), ())], "nothing to score"),
+        ([Tree(((1, 2),), (1,)), Tree(((1, 2, 3),), (0,))], "tree 1: scored_from 0 of 3 tokens"),
+        ([Tree(((1, 2, 3),), (3,))], "tree 0: scored_from 3 of 3 tokens"),
+        ([Tree(((3,),), (0,))], "tree 0: scored_from 0 of 1 tokens"),
+        ([Tree(((1, 2),), (-1,))], "tree 0: scored_from -1 of 2 tokens"),
+        ([Tree(((1, 2), (1, 3)), (1,))], "shorter"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(trees: list[Tree], message: str) -> None:

@@ -113,11 +113,12 @@ def test_the_prompt_is_in_a_tree_once(tiny: Any) -> None:
     made = baseline("orpo", 0, 8)
     found = pairs.lessons(made, 8, tokenizer=tiny.tokenizer, batch_size=BATCH, table=lambda _: None)
     for tree, pair in zip(found.trees, pairs_of(made)[:8], strict=True):
-        texts = [tiny.tokenizer.decode([*tree.trunk, *branch]) for branch in tree.branches]
-        assert texts == [f"{pair.prompt} {pair.correct}", f"{pair.prompt} {pair.wrong}"]
-        assert len(tree.trunk) >= len(pair.prompt)
-        scored = [tiny.tokenizer.decode([*tree.trunk, *branch][first:]) for branch, first in
-                  zip(tree.branches, tree.scored_from, strict=True)]  # fmt: skip
+        assert [tiny.tokenizer.decode(path) for path in tree.paths] == [
+            f"{pair.prompt} {pair.correct}", f"{pair.prompt} {pair.wrong}",
+        ]  # fmt: skip
+        assert tree.size <= sum(len(path) - 1 for path in tree.paths) - len(pair.prompt)
+        scored = [tiny.tokenizer.decode(path[first:]) for path, first in
+                  zip(tree.paths, tree.scored_from, strict=True)]  # fmt: skip
         assert scored == [f" {pair.correct}", f" {pair.wrong}"]
 
 

@@ -149,6 +149,24 @@ def test_shots_are_solved_and_shared(tiny: Any) -> None:
     assert forest.tokens.tolist() == plant(tiny.tokenizer, lopsided()).tokens.tolist()
 
 
+def test_prompts_that_begin_alike_are_computed_once_and_scored_in_order(tiny: Any) -> None:
+    capitals = ("France", "Frisia", "Peru", "Pern", "France")
+    asked = [
+        question(
+            f"{place}", f"Q: capital of {country}?\nA:", ("x", "correct"), (f"y{place}", "near_miss"), ("x", "far")
+        )
+        for place, country in enumerate(capitals)
+    ]
+    asked.insert(2, question("other", "Tell: how?\nA:", ("so", "correct"), ("no", "near_miss")))
+    forest = plant(tiny.tokenizer, asked)
+    assert [options.tolist() for options in forest.options] == [
+        [0, 1, 2, 14, 15, 16, 3, 4, 5, 11, 12, 13, 8, 9, 10],
+        [6, 7],
+    ]
+    assert sum(tree.size for tree in forest.trees) < 0.6 * sum(len(one.prompt) for one in asked)
+    assert_same(score(tiny.model, tiny.tokenizer, asked), score_naive(tiny.model, tiny.tokenizer, asked))
+
+
 def test_no_questions_are_refused(tiny: Any) -> None:
     with pytest.raises(ValueError, match="no questions to score"):
         score(tiny.model, tiny.tokenizer, [])
@@ -160,7 +178,7 @@ def test_a_score_that_is_no_number_names_its_question(tiny: Any, scorer: Any) ->
     model = copy.deepcopy(tiny.model)
     with torch.no_grad():
         model.get_input_embeddings().weight[tiny.tokenizer("@")["input_ids"]] = float("nan")
-    questions = [*lopsided(), question("poisoned", "Q: a@b?", ("yes", "correct"), ("no", "far"))]
+    questions = [*lopsided(), question("poisoned", "Is a@b so?", ("yes", "correct"), ("no", "far"))]
     with pytest.raises(ValueError, match="not finite for 2 of 20 options, first in question 'poisoned'"):
         scorer(model, tiny.tokenizer, questions)
 
