@@ -9,6 +9,7 @@ import torch
 
 from benchmarks import peers, timing, workloads
 from benchmarks.setting import Setting, peer_head, peer_row
+from likra_ray.heads import training
 
 
 def section(setting: Setting) -> list[str]:
@@ -24,14 +25,14 @@ def section(setting: Setting) -> list[str]:
     ]
     for batch_size, count in setting.sizes.examples.items():
         pairs = workloads.answers(setting.asked.train, count)
-        own = workloads.smollm2()
-        trainer = workloads.Trainer(own, workloads.taught(own, pairs), batch_size=batch_size)
+        lessons = workloads.taught(setting.loaded, pairs)
         seconds = in_turn(
             setting,
-            trainer,
+            lessons,
+            batch_size,
             functools.partial(peers.sft_seconds, pairs=pairs, batch_size=batch_size),
         )
-        operations = workloads.training_operations(setting.cost, trainer.lessons)
+        operations = workloads.training_operations(setting.cost, lessons, batch_size)
         for name, dtype, target in (("fp32", torch.float32, 1.5), ("bf16", torch.bfloat16, None)):
             share = operations / seconds[name] / setting.rates[dtype]
             what, peer = f"SFT, batch {batch_size}, {name}", (count / seconds["peer"], "fp32")
@@ -43,19 +44,24 @@ def dpo_line(setting: Setting) -> str:
     """The same for preferences; trl asks the reference at every step, the platform once, before, which is not timed."""
     batch_size, count = next(iter(setting.sizes.examples.items()))
     triples = workloads.preferences(setting.asked.train, count)
-    own = workloads.smollm2()
-    trainer = workloads.Trainer(own, workloads.preferred(own, triples), batch_size=batch_size)
-    seconds = in_turn(setting, trainer, functools.partial(peers.dpo_seconds, pairs=triples, batch_size=batch_size))
+    lessons = workloads.preferred(setting.loaded, triples)
+    seconds = in_turn(
+        setting, lessons, batch_size, functools.partial(peers.dpo_seconds, pairs=triples, batch_size=batch_size)
+    )
     what = f"DPO pairs, batch {batch_size}, fp32, the base's log-probabilities stored before"
     return peer_row(what, (count / seconds["peer"], "fp32"), count / seconds["fp32"], None, None)
 
 
-def in_turn(setting: Setting, trainer: workloads.Trainer, peer: Callable[[], float]) -> dict[str, float]:
-    """Median seconds of the peer's training, in its own process, and ours in fp32 and bf16, in turn."""
-    trainer.train()
+def in_turn(
+    setting: Setting, lessons: training.Lessons, batch_size: int, peer: Callable[[], float]
+) -> dict[str, float]:
+    """Median seconds of the peer's training, in its own process, and ours in fp32 and bf16, in turn, all warm."""
+    exact, coarse = (
+        workloads.Trainer(workloads.smollm2(), lessons, batch_size=batch_size, bf16=bf16) for bf16 in (False, True)
+    )
     works: dict[str, timing.Work] = {
         "peer": lambda: setting.peer.submit(peer).result(),
-        "fp32": trainer.train,
-        "bf16": functools.partial(trainer.train, bf16=True),
+        "fp32": exact.train,
+        "bf16": coarse.train,
     }
-    return timing.side_by_side(works, repeats=setting.sizes.repeats, warm=False)
+    return timing.side_by_side(works, repeats=setting.sizes.repeats)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import timing
+from benchmarks import timing, workloads
 from likra_ray.heads import adapters, base, together, training
 from likra_ray.heads.engines import PlainEngine
 from likra_ray.heads.orders import BASELINES, ROLES, Role
@@ -60,7 +60,8 @@ def main() -> None:
             taught = curricula(loaded.tokenizer, max(arguments.heads), batch * arguments.steps)
             for count in arguments.heads:
                 apart, at_once = measured(model, taught[:count], batch, arguments.rounds)
-                tokens = sum(tree.size for one in taught[:count] for tree in one.trees) // arguments.steps
+                merged = [tree for one in taught[:count] for tree in workloads.merged_batches(one, batch)]
+                tokens = sum(tree.size for tree in merged) // arguments.steps
                 print(f"| {name} | {batch} | {count} | {tokens} | {apart:.3f} | {at_once:.3f} "
                       f"| {apart / at_once:.2f}x |", flush=True)  # fmt: skip
 

@@ -42,6 +42,8 @@ class Setting:
     """What all sections share."""
 
     loaded: LoadedBase
+    coarse: LoadedBase
+    """The same base for bf16."""
     asked: workloads.Questions
     arc: Path | None
     """Folder of ai2_arc, where it is at hand."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import against_lm_eval, against_trl, growth, peers, timing, whole_curve, workloads
+from benchmarks import against_lm_eval, against_trl, growth, peers, profile, timing, whole_curve, workloads
 from benchmarks.setting import FULL, QUICK, Setting
 from likra_ray.heads import allocation
 
@@ -31,6 +31,7 @@ SECTIONS: dict[str, Callable[[Setting], list[str]]] = {
     "training": against_trl.section,
     "curve": whole_curve.section,
     "growth": growth.section,
+    "profile": profile.section,
 }
 
 
@@ -43,7 +44,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some sections; nothing is written")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    allocation.keep_freed()  # as the platform's workers do; the peers have a process of their own
+    # As the platform's workers do; the peers have a process of their own.
+    keeps = allocation.keep_freed()
     loaded = workloads.smollm2()
     began = time.time()
     rates = {dtype: timing.matrix_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
@@ -51,6 +53,7 @@ def main() -> None:
     with peers.process(given.threads) as peer:
         setting = Setting(
             loaded=loaded,
+            coarse=workloads.smollm2_in_bf16(),
             asked=workloads.questions(given.arc),
             arc=given.arc,
             cost=workloads.cost(loaded.model),
@@ -62,12 +65,12 @@ def main() -> None:
             lines = SECTIONS[name](setting)
             print("\n".join(lines), flush=True)
             body += [*lines, ""]
-    page = "\n".join([*_head(setting), *body, f"All of it: {(time.time() - began) / 60:.0f} minutes.", ""])
+    page = "\n".join([*_head(setting, keeps), *body, f"All of it: {(time.time() - began) / 60:.0f} minutes.", ""])
     if not given.quick and not given.only:
         PAGE.write_text(page)
 
 
-def _head(setting: Setting) -> list[str]:
+def _head(setting: Setting, keeps: bool) -> list[str]:
     versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
     rates = ", ".join(f"{str(dtype)[6:]} {rate / 1e9:.0f} GFLOP/s" for dtype, rate in setting.rates.items())
     return [
@@ -76,7 +79,8 @@ def _head(setting: Setting) -> list[str]:
         f"{datetime.date.today()}; {timing.machine()}; Python {platform.python_version()}; {versions}.",
         f"SmolLM2-135M on {setting.asked.name}; medians of {setting.sizes.repeats}, ours and the peer in turn. Matrix "
         f"products of the model's shapes run at {rates} here, measured in this run. Ours and the peers have a process "
-        "each; ours keeps the memory it frees, as the platform's workers do. `make bench` repeats this page.",
+        f"each; ours {'keeps' if keeps else 'does not keep'} the memory it frees, as the platform's workers do. `make "
+        "bench` repeats this page.",
         "",
         "Targets are the project's own; they were set on a processor with AMX units, where bf16 products are",
         "eight times as fast as fp32 ones.",

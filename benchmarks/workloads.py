@@ -11,7 +11,7 @@ import torch
 from likra_ray.heads import adapters, base, training
 from likra_ray.heads.base import LoadedBase
 from likra_ray.heads.engines import PlainEngine
-from likra_ray.heads.packing import grow, pack, token_logprobs
+from likra_ray.heads.packing import Tree, alike, grow, merged, pack, token_logprobs
 from likra_ray.heads.scoring import Forest
 from likra_ray.heads.tokens import encode
 from likra_ray.questions import curriculum, sources
@@ -25,8 +25,15 @@ def smollm2() -> LoadedBase:
     return base.load(base.resolve("smollm2-135m"))
 
 
+def smollm2_in_bf16() -> LoadedBase:
+    """The same as the platform holds it where it computes in bf16 under autocast."""
+    loaded = smollm2()
+    adapters.cast_base(loaded.model)
+    return loaded
+
+
 def as_peers_load_it() -> LoadedBase:
-    """The same with transformers' own attention."""
+    """The base with transformers' own attention."""
     loaded = smollm2()
     loaded.model.set_attn_implementation("sdpa")
     return loaded
@@ -73,21 +80,26 @@ def cost(model: Any) -> Cost:
 
 def scoring_operations(of: Cost, forest: Forest) -> float:
     """What `score_forest` has to do: each shared token once, the vocabulary at answer places."""
-    tokens = len(forest.prefix) + sum(tree.size for tree in forest.trees)
+    return of.token * len(forest.prefix) + _forward(of, forest.trees)
+
+
+def _forward(of: Cost, trees: Sequence[Tree]) -> float:
     places = 0
-    for tree in forest.trees:
+    for tree in trees:
         paths = zip(tree.paths, tree.scored_from, strict=True)
         places += len({path[:index] for path, first in paths for index in range(first, len(path))})
-    return of.token * tokens + of.place * places
+    return of.token * sum(tree.size for tree in trees) + of.place * places
 
 
-def training_operations(of: Cost, lessons: training.Lessons) -> float:
+def merged_batches(lessons: training.Lessons, batch_size: int) -> list[Tree]:
+    """The trees a head learns from, those of each batch merged as training merges them."""
+    batches = [lessons.trees[start : start + batch_size] for start in range(0, len(lessons.trees), batch_size)]
+    return [merged([batch[i] for i in group]) for batch in batches for group in alike(batch)]
+
+
+def training_operations(of: Cost, lessons: training.Lessons, batch_size: int) -> float:
     """Forward, and the gradient of the activations: twice; the frozen base has no gradient of its own."""
-    tokens = sum(tree.size for tree in lessons.trees)
-    places = sum(
-        len(path) - first for tree in lessons.trees for path, first in zip(tree.paths, tree.scored_from, strict=True)
-    )
-    return 2.0 * (of.token * tokens + of.place * places)
+    return 2.0 * _forward(of, merged_batches(lessons, batch_size))
 
 
 def answers(train: Sequence[Question], count: int) -> list[tuple[str, str]]:
@@ -125,13 +137,16 @@ def preferred(loaded: LoadedBase, triples: Sequence[tuple[str, str, str]]) -> tr
 class Trainer:
     """A head trained anew at each call."""
 
-    def __init__(self, loaded: LoadedBase, lessons: training.Lessons, *, batch_size: int) -> None:
+    def __init__(self, loaded: LoadedBase, lessons: training.Lessons, *, batch_size: int, bf16: bool = False) -> None:
         """loaded: a base of its own, an adapter is attached to it."""
         self.model = adapters.attach(loaded.model, rank=8, alpha=8, targets=MLP, seed=0)
+        self.bf16 = bf16
+        if bf16:
+            adapters.cast_base(self.model)
         self.lessons, self.batch_size, self.volume = lessons, batch_size, len(lessons.trees)
         self._fresh = adapters.read(self.model, "positive")
 
-    def train(self, *, bf16: bool = False) -> None:
+    def train(self) -> None:
         """Once through all pairs."""
         adapters.write(self.model, "positive", self._fresh)
         names = adapters.parameters(self.model, "positive")
@@ -148,5 +163,5 @@ class Trainer:
         training.train(
             [run],
             batches=training.Batches(self.batch_size, 1),
-            autocast=lambda: torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16),
+            autocast=lambda: torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16),
         )

@@ -121,7 +121,6 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
             num_samples=1 if listed else book.remaining,
             max_concurrent_trials=concurrent,
             time_budget_s=seconds,
-            reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name="tune", storage_path=scratch(book.storage, sweep.name), callbacks=[_callback(driver)], verbose=0

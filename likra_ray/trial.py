@@ -148,7 +148,7 @@ def _fit(
     # A process that is stopped, or holds its interpreter, cannot find out itself that it stands still.
     os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = f"{resources.stall_minutes * 60:g}"
     # A process more to every trial, for warnings that nobody here reads: volumes are stored as they are reached.
-    os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     per_worker = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
     trainer = TorchTrainer(
         work,  # type: ignore[arg-type]  # Train V2 hands back what it returns

@@ -114,7 +114,6 @@ def _producer(
     from likra_ray.heads.produce import Producer
     from likra_ray.heads.tokens import chat
 
-    allocation.keep_freed()
     torch.set_num_threads(max(1, int(trial.resources.cpus)))
     on_gpu = trial.resources.gpus > 0
     found = bases.resolve(material.base)
@@ -125,6 +124,8 @@ def _producer(
         base = base._replace(tokenizer=chat(base.tokenizer))
     if on_gpu:
         base.model.to(f"cuda:{torch.cuda.current_device()}")
+    else:
+        allocation.keep_freed()
     bases.check(found, base.model)
     # Whatever trains or scores goes through the model, so nothing else has to say that it moves.
     base.model.register_forward_pre_hook(lambda *_: beat())

@@ -96,6 +96,19 @@ def choose(model: Any, role: Role) -> list[torch.nn.Parameter]:
     return chosen
 
 
+def cast_base(model: Any) -> None:
+    """Hold the base's linear layers in bf16, as autocast makes them anew at every pass; adapters stay what they are.
+
+    Scores and steps are the same bits: autocast keeps its casts of what trains alone, and a base is frozen. Norms and
+    embeddings are left; a vocabulary projection tied to the embeddings is so no more.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear | Conv1D) and ".lora_" not in name:
+            module.weight = torch.nn.Parameter(module.weight.detach().bfloat16(), requires_grad=False)
+
+
 @contextlib.contextmanager
 def gathered(chosen: list[torch.nn.Parameter], *, modify: bool = False) -> Iterator[None]:
     """Whole parameters inside the block, also where ZeRO-3 keeps a part on each rank.

@@ -2,7 +2,7 @@
 
 glibc gives what is large back to the system and lets it be mapped anew, page by page, at the next request: with rows of
 a thousand tokens some 40,000 pages a pass over 100 questions, a sixth of its time on a virtual machine (docs/LOG.md,
-2026-11-27). A worker is a process of its own that makes heads until it ends, so it may keep what it had at most.
+2026-11-27). A worker on a CPU makes heads until its process ends, so it may keep the most it had at once.
 """
 
 from __future__ import annotations
@@ -14,9 +14,16 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def keep_freed() -> bool:
-    """Let this process keep memory it frees; False where its C library has no such setting (it is not glibc)."""
+    """Let this process keep memory it frees from now on; False where its C library does not take that.
+
+    glibc before 2.35 maps blocks above 32 MiB whatever it is told, and other libraries have no such setting.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_TRIM_THRESHOLD, (1 << 31) - 1))
+    taken = [
+        mallopt(_TRIM_THRESHOLD, (1 << 31) - 1),
+        mallopt(_MMAP_THRESHOLD, 1 << 30) or mallopt(_MMAP_THRESHOLD, 1 << 25),
+    ]
+    return all(taken)

@@ -1,11 +1,10 @@
 """Several trees of tokens in one row: nothing is padded, what paths begin with alike is computed once.
 
-A tree is the texts of one or several prompts, each a path from its root; where two begin with the same tokens they are
-one until they differ. All trees of a row lie behind one another in a batch of one; a mask lets a token see the prefix
-of the row (cached keys and values) and its own path up to itself, and positions count along the path, so every path is
-computed as if it stood alone:
+A tree is the texts of one or several prompts, each a path, laid on one another as far as they are alike. All trees of
+a row lie behind one another in a batch of one; a mask lets a token see the prefix of the row (cached keys and values)
+and its own path up to itself, and positions count along the path, so every path is computed as if it stood alone:
 
-    prefix | root A  branch A1  branch A2 | root B  branch B1 ...
+    prefix | what A's paths share  rest of A1  rest of A2 | what B's paths share  rest of B1 ...
 
 The last token of a path is predicted, and predicts nothing: it is not read. An option of one token costs nothing.
 
@@ -40,7 +39,8 @@ TREE_TOKENS = 128
 """Tokens of a merged tree at most: attention is computed between all tokens of a tree (docs/LOG.md, 2026-11-27)."""
 
 ALIKE = 2
-"""Tokens two trees begin with alike, to be merged."""
+"""Tokens two trees begin with alike, to be merged: one, of most English questions, saves nothing in scoring, where it
+lies in the prefix, and makes trees larger (measured with 1 and 3, docs/LOG.md, 2026-11-27)."""
 
 
 class Nodes(NamedTuple):
@@ -50,18 +50,18 @@ class Nodes(NamedTuple):
     """(N,) ids."""
     depths: list[int]
     """(N,) tokens before it on its path."""
-    visible: np.ndarray
-    """(N, N) bool: token sees token; those of its own path, up to itself."""
+    parents: list[int]
+    """(N,) the token before it on its path, by its place; -1 for a first one."""
     places: list[list[int]]
     """For each path, where its tokens but the last lie among the N."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Paths from one root: computed once as far as they are alike."""
+    """Paths: computed once as far as they begin alike."""
 
     paths: tuple[tuple[int, ...], ...]
-    """Ids of each, from the root."""
+    """Ids of each."""
     scored_from: tuple[int, ...]
     """For each path, index of the first token scored; at least 1."""
 
@@ -70,7 +70,7 @@ class Tree:
         """Shared beginnings laid on one another; in the order in which paths first reach them."""
         known: dict[tuple[int, int], int] = {}  # (node before, id) -> node
         tokens: list[int] = []
-        before: list[int] = []
+        parents: list[int] = []
         depths: list[int] = []
         places = []
         for path in self.paths:
@@ -79,16 +79,20 @@ class Tree:
                 found = known.setdefault((node, token), len(tokens))
                 if found == len(tokens):
                     tokens.append(token)
-                    before.append(node)
+                    parents.append(node)
                     depths.append(depth)
                 node = found
                 walked.append(node)
             places.append(walked)
-        visible = np.eye(len(tokens), dtype=bool)
-        for node, parent in enumerate(before):
+        return Nodes(tokens, depths, parents, places)
+
+    def visible(self) -> torch.Tensor:
+        """(N, N) bool: token sees token; those of its own path, up to itself."""
+        sees = np.eye(self.size, dtype=bool)
+        for node, parent in enumerate(self.nodes.parents):
             if parent >= 0:
-                visible[node] |= visible[parent]
-        return Nodes(tokens, depths, visible, places)
+                sees[node] |= sees[parent]
+        return torch.from_numpy(sees)
 
     @property
     def size(self) -> int:
@@ -193,7 +197,7 @@ def pack(trees: Sequence[Tree], *, prefix: int = 0) -> Row:
         positions += [prefix + depth for depth in tree.nodes.depths]
     if not scored:
         raise ValueError("nothing to score: no tree, or no path")
-    within = [torch.from_numpy(tree.nodes.visible) for tree in trees]
+    within = [tree.visible() for tree in trees]
     predictors, targets, owners = np.array(scored, dtype=np.int64).T.copy()
     predicting, source = np.unique(predictors, return_inverse=True)
     before = torch.ones(len(tokens), prefix, dtype=torch.bool)

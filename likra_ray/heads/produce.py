@@ -63,6 +63,8 @@ class Producer:
         self.model = adapters.attach(
             base.model, rank=manner.rank, alpha=manner.alpha, targets=manner.targets, seed=seed, roles=self.roles
         )
+        if casts:
+            adapters.cast_base(self.model)
         self.done = Produced()
         self._fresh = {role: adapters.read(self.model, role) for role in self.roles}
         self._forests: dict[str, Forest] = {}

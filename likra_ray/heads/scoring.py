@@ -142,7 +142,8 @@ def _table(questions: Sequence[Question], tokens: np.ndarray, sums: np.ndarray) 
     if bad.any():
         first = questions[options[int(np.argmax(bad))][0]].id
         raise ValueError(
-            f"log p is not finite for {int(bad.sum())} of {len(sums)} options, first in question {first!r}"
+            f"log p is not finite for {int(bad.sum())} of {len(sums)} options, first in question {first!r} or one that "
+            "begins like it"
         )
     return ScoreTable(
         question_ids=tuple(question.id for question in questions),

@@ -166,37 +166,44 @@ class _Forward(NamedTuple):
     ) -> Iterator[dict[int, tuple[list[int], list[torch.Tensor]]]]:
         """Row by row and by head: which examples of this rank are in it, and log p of each token of each answer, nats.
 
-        trees: of a head, by example. All ranks make as many rows as the one that needs most: under ZeRO-3 they have to
-        go through the model equally often.
+        trees: of a head, by example. Examples of a head that begin alike are merged and come in the order of that. All
+        ranks make as many rows as the one that needs most: under ZeRO-3 they have to go through the model equally
+        often.
         """
-        lists = [[(h, i) for h, examples in of_rank.items() for i in examples] for of_rank in part]
-        count = max(len(in_rows([trees(h)[i].size for h, i in one])) for one in lists)
+        lists = [[one for h, own in of_rank.items() for one in _merged(h, own, trees(h))] for of_rank in part]
+        count = max(len(in_rows([one.tree.size for one in of_rank])) for of_rank in lists)
         mine = lists[self.rank]
+        if len(mine) < count:  # another rank needs more rows than there are trees here; examples are as many on all
+            mine = [_Merged(h, [i], trees(h)[i]) for h, own in part[self.rank].items() for i in own]
         for row in range(count):
             members = mine[len(mine) * row // count : len(mine) * (row + 1) // count]
-            found: dict[int, tuple[list[int], list[torch.Tensor]]] = {}
-            grown: dict[int, list[Tree]] = {}
-            for h, own in _by_head(members).items():
-                groups = [[own[place] for place in group] for group in alike([trees(h)[i] for i in own])]
-                grown[h] = [merged([trees(h)[i] for i in group]) for group in groups]
-                found[h] = ([i for group in groups for i in group], [])
             if self.divide is not None:
-                self.divide([sum(tree.size for tree in grown.get(h, ())) for h in range(len(self.runs))])
-            packed = pack([tree for of_head in grown.values() for tree in of_head])
+                self.divide([sum(one.tree.size for one in members if one.head == h) for h in range(len(self.runs))])
+            packed = pack([one.tree for one in members])
             with self.autocast():
                 logprobs = token_logprobs(self.runs[0].engine.model, packed, device=self.device)
             answers = iter(logprobs.split(torch.bincount(packed.path).tolist()))
-            for h, of_head in grown.items():
-                found[h][1].extend(next(answers) for tree in of_head for _ in tree.paths)
+            found: dict[int, tuple[list[int], list[torch.Tensor]]] = {}
+            for one in members:
+                examples, by_answer = found.setdefault(one.head, ([], []))
+                examples += one.examples
+                by_answer += [next(answers) for _ in one.tree.paths]
             yield found
 
 
-def _by_head(members: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
-    """The examples of each head of (head, example) pairs, in their order."""
-    found: dict[int, list[int]] = {}
-    for h, i in members:
-        found.setdefault(h, []).append(i)
-    return found
+class _Merged(NamedTuple):
+    """Examples of one head in one tree."""
+
+    head: int
+    examples: list[int]
+    """In the order of the tree's paths."""
+    tree: Tree
+
+
+def _merged(h: int, examples: Sequence[int], trees: Sequence[Tree]) -> list[_Merged]:
+    groups = alike([trees[i] for i in examples])
+    found = [[examples[place] for place in group] for group in groups]
+    return [_Merged(h, group, merged([trees[i] for i in group])) for group in found]
 
 
 def _shares(forward: _Forward, part: Part, counted: Mapping[int, Batch]) -> Iterator[torch.Tensor]:

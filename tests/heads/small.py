@@ -71,9 +71,11 @@ def shots() -> tuple[Question, ...]:
 
 
 def pairs(role: Role, count: int = 32) -> tuple[tuple[str, str], ...]:
-    """A curriculum: prompts and answers of very different lengths."""
+    """A curriculum: prompts that begin alike, and answers, of very different lengths, in no order."""
     answer = "right" if role == "positive" else "wrong"
-    return tuple((f"Q{i}: {'why ' * (i % 7)}?\nA:", f"{answer} {'so ' * (i % 5)}{i * i}") for i in range(count))
+    return tuple(
+        (f"Q:{7 * i % 32} {'why ' * (i % 7)}?\nA:", f"{answer} {'so ' * (i % 5)}{i * i}") for i in range(count)
+    )
 
 
 def order(role: Role, *volumes: int, learning_rate: float = LEARNING_RATE) -> HeadOrder:

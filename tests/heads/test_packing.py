@@ -86,9 +86,11 @@ def test_gradient_of_a_row_is_the_sum_over_its_paths() -> None:
         return torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss, chosen)]).double()
 
     packed = gradients(token_logprobs(model, pack(TREES), device=CPU).sum())
+    shared = gradients(token_logprobs(model, pack([merged(TREES)]), device=CPU).sum())
     apart = [gradients(alone(model, (), path, scored_from).sum()) for path, scored_from in paths(TREES)]
     assert len(apart) == 14
-    assert float((packed - sum(apart)).norm() / packed.norm()) < 1e-6
+    for found in (packed, shared):
+        assert float((found - sum(apart)).norm() / found.norm()) < 1e-6
 
 
 def test_mask_positions_and_targets_of_a_case_drawn_by_hand() -> None:
@@ -138,7 +140,7 @@ def test_what_paths_share_at_any_depth_is_read_once() -> None:
     assert tree.nodes.depths == [0, 1, 2, 2, 3, 0, 1]
     assert tree.nodes.places == [[0, 1, 2], [0, 1, 3, 4], [0, 1, 3], [0], [5, 6]]
     drawn = ["x......", "xx.....", "xxx....", "xx.x...", "xx.xx..", ".....x.", ".....xx"]
-    assert ["".join(".x"[int(cell)] for cell in line) for line in tree.nodes.visible] == drawn
+    assert ["".join(".x"[int(cell)] for cell in line) for line in tree.visible()] == drawn
     assert pack([tree]).positions.tolist() == [tree.nodes.depths]
 
 
@@ -160,7 +162,7 @@ def test_merged_trees_are_their_paths() -> None:
     [
         ([], 9, []),
         (["abcd", "abce", "xyz", "abc"], 99, [[3, 0, 1], [2]]),
-        (["abcd", "abxy"], 99, [[0], [1]]),  # two tokens alike are not worth a larger tree
+        (["abcd", "abxy"], 99, [[0], [1]]),
         (["zzzz", "abcd", "zzzz"], 99, [[0, 2], [1]]),
         (["abcd"] * 5, 5, [[0, 1, 2, 3, 4]]),
         (["abcda", "abcdb", "abcdc", "abcdd"], 8, [[0, 1], [2, 3]]),  # 6 tokens, and 2 more for each
@@ -170,6 +172,13 @@ def test_merged_trees_are_their_paths() -> None:
 def test_which_trees_are_merged(texts: list[str], tree_tokens: int, expected: list[list[int]]) -> None:
     trees = [Tree((tuple(f"{text}?!".encode()),), (1,)) for text in texts]
     assert alike(trees, tree_tokens=tree_tokens, least=3) == expected
+
+
+def test_a_merged_tree_keeps_within_its_tokens() -> None:
+    trees = [Tree(tuple((1, 2, *range(i, i + 30), end) for end in (7, 8)), (3, 3)) for i in (50, 50, 90, 130, 170, 210)]
+    groups = alike(trees)
+    assert groups == [[0, 1, 2, 3, 4], [5]]  # 32, 0, 30, 30, 30, and 30 more
+    assert [merged([trees[i] for i in group]).size for group in groups] == [122, 32]
 
 
 def test_rows_hold_neighbours_and_a_large_tree_has_its_own() -> None:

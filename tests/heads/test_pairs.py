@@ -13,6 +13,7 @@ from small import BATCH, baseline, order
 from likra_ray.heads import pairs
 from likra_ray.heads.objectives import REFERENCED
 from likra_ray.heads.orders import BASELINES, EvaluationOrder, Role
+from likra_ray.heads.packing import alike
 from likra_ray.heads.pairs import BLOCK, Pair, mismatched, pairs_of, reference_orders
 from likra_ray.heads.scoring import score, score_naive
 from likra_ray.records import ScoreTable
@@ -120,6 +121,13 @@ def test_the_prompt_is_in_a_tree_once(tiny: Any) -> None:
         scored = [tiny.tokenizer.decode(path[first:]) for path, first in
                   zip(tree.paths, tree.scored_from, strict=True)]  # fmt: skip
         assert scored == [f" {pair.correct}", f" {pair.wrong}"]
+
+
+def test_a_batch_is_merged_out_of_its_order(tiny: Any) -> None:
+    """So every test of a baseline's step and of Likra's heads is one of merged trees too."""
+    lessons = pairs.lessons(baseline("orpo", 0, 8), 8, tokenizer=tiny.tokenizer, batch_size=BATCH, table=lambda _: None)
+    assert alike(lessons.trees[:BATCH]) not in ([[0], [1], [2], [3]], [[0, 1, 2, 3]])
+    assert len(alike(lessons.trees[:BATCH])) < BATCH
 
 
 def test_a_pair_without_its_wrong_answer_is_refused() -> None:

@@ -277,6 +277,23 @@ def test_accumulation_leaves_the_head_as_it_is(tmp_path: Path, accumulation: int
     assert difference(*heads) < 1e-6
 
 
+def test_a_base_held_in_bf16_gives_the_bits_of_autocast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = make(tmp_path / "held", order("positive", 0, 8), precision="bf16")
+    monkeypatch.setattr(adapters, "cast_base", lambda _: None)
+    cast = make(tmp_path / "cast", order("positive", 0, 8), precision="bf16")
+    weights = [
+        {part.weight.dtype for part in made.model.modules() if type(part).__name__ == "Linear"} for made in (held, cast)
+    ]
+    assert weights == [{torch.bfloat16, torch.float32}, {torch.float32}]
+    for volume in (0, 8):
+        one, other = (made.store.load("positive-small", volume) for made in (held, cast))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        assert all(tensor.dtype == torch.float32 for tensor in one.values())
+    tables = [made.store.table("positive-small", evaluation().key, 8) for made in (held, cast)]
+    assert tables[0] is not None and tables[1] is not None
+    assert tables[0].logprob.tolist() == tables[1].logprob.tolist()
+
+
 def test_bf16_moves_fp32_adapters(undisturbed: HeadStore, tmp_path: Path) -> None:
     made = make(tmp_path, order("positive", 0, 8), precision="bf16")
     found, expected = made.store.load("positive-small", 8), undisturbed.load("positive-small", 8)

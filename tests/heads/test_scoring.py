@@ -179,7 +179,9 @@ def test_a_score_that_is_no_number_names_its_question(tiny: Any, scorer: Any) ->
     with torch.no_grad():
         model.get_input_embeddings().weight[tiny.tokenizer("@")["input_ids"]] = float("nan")
     questions = [*lopsided(), question("poisoned", "Is a@b so?", ("yes", "correct"), ("no", "far"))]
-    with pytest.raises(ValueError, match="not finite for 2 of 20 options, first in question 'poisoned'"):
+    with pytest.raises(
+        ValueError, match="not finite for 2 of 20 options, first in question 'poisoned' or one that begins"
+    ):
         scorer(model, tiny.tokenizer, questions)
 
 

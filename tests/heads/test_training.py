@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +12,9 @@ import pytest
 import torch
 from small import BATCH, LEARNING_RATE, MANNER, fresh, pairs
 
-from likra_ray.heads import adapters
+from likra_ray.heads import adapters, training
 from likra_ray.heads.engines import BETAS, EPSILON, MOMENTS, PlainEngine
+from likra_ray.heads.packing import ROW_TOKENS, Row, Tree, in_rows
 from likra_ray.heads.tokens import Encoded, encode
 from likra_ray.heads.training import Batches, Diverged, HeadRun, Step, one_answer, train
 
@@ -29,7 +32,7 @@ class Run:
         self.steps: list[Step] = []
         self.kept: dict[int, dict[str, torch.Tensor]] = {}
 
-    def train(self, *volumes: int, start: int = 0, accumulation: int = 1) -> int:
+    def train(self, *volumes: int, start: int = 0, accumulation: int = 1, batch: int = BATCH) -> int:
         run = HeadRun(
             name="negative",
             engine=self.engine,
@@ -39,7 +42,7 @@ class Run:
             on_volume=lambda seen: self.kept.update({seen: self.head()}),
             on_step=self.steps.append,
         )
-        return train([run], batches=Batches(BATCH, accumulation))[0]
+        return train([run], batches=Batches(batch, accumulation))[0]
 
     def head(self) -> dict[str, torch.Tensor]:
         return adapters.read(self.model, "negative")
@@ -56,6 +59,40 @@ def nll(model: Any, example: Encoded) -> torch.Tensor:
     logits = model(input_ids=torch.tensor([example.tokens]), use_cache=False).logits[0]
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     return -sum(logprobs[i - 1, example.tokens[i]] for i in range(example.answer_start, len(example.tokens)))
+
+
+def test_rows_of_a_batch_do_not_change_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples that begin alike are merged, and what is merged is cut into rows."""
+    kept, rows = [], []
+    asked = training.pack
+
+    def counted(trees: list[Tree]) -> Row:
+        rows.append([len(tree.paths) for tree in trees])
+        return asked(trees)
+
+    monkeypatch.setattr(training, "pack", counted)
+    for row_tokens in (1024, 150):
+        monkeypatch.setattr(training, "in_rows", functools.partial(in_rows, row_tokens=row_tokens))
+        run = Run()
+        run.train(0, 16, batch=16)
+        kept.append(run.kept[16])
+    assert len(rows) > 2 and sum(rows[0]) == 16, "one row, then several"
+    assert sum(max(row) > 1 for row in rows) > 2, "with merged examples"
+    assert difference(*kept) < 1e-6
+
+
+def test_ranks_make_as_many_rows_whatever_their_examples_share() -> None:
+    """Rank 0 has one merged tree, rank 1 needs two rows: both go through the model twice."""
+    run, length = Run(), ROW_TOKENS // 2
+    alike, long = (7, 8, 9, 10), [tuple(range(start, start + 100)) * (length // 100 + 1) for start in (20, 130)]
+    taught = [Encoded(alike, 3), Encoded(alike, 3), *(Encoded(tokens, 1) for tokens in long)]
+    forward = [
+        training._Forward([HeadRun("negative", run.engine, one_answer(taught), 0, (4,), print, print)],
+                          contextlib.nullcontext, None, rank)
+        for rank in (0, 1)
+    ]  # fmt: skip
+    found = [list(one.rows([{0: [0, 1]}, {0: [2, 3]}], lambda _: one_answer(taught).trees)) for one in forward]
+    assert [[row[0][0] for row in rows] for rows in found] == [[[0], [1]], [[2], [3]]]
 
 
 def test_a_step_is_adam_on_the_mean_over_the_batchs_answer_tokens() -> None:
