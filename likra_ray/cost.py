@@ -39,7 +39,7 @@ class Load:
     questions: int
     """Evaluated for each table."""
     question_tokens: float
-    """Of a prompt, read once, and all its options."""
+    """Of a prompt, read once, and all its options; what prompts share is not taken off."""
     prefix_tokens: float
     """Of the solved examples before the questions, read once a table."""
 
