@@ -32,8 +32,8 @@ SHOWN, MOST_OPTIONS = 200, 6
 """Of the question that is shown: characters of each text, the prompt's last ones, and options."""
 
 REACHED = 0.7
-"""Share of the machine's matrix-multiply rate a sweep reaches, in operations as they are counted here: more than it does,
-since tokens are guessed from characters and nothing that texts share is taken off (docs/LOG.md, 2026-11-27)."""
+"""Share of the machine's matrix-multiply rate a sweep reaches, in operations as they are counted here: more than are
+done, since tokens are guessed from characters and what texts share is not taken off (docs/LOG.md, 2026-11-27)."""
 
 
 class Work(NamedTuple):
