@@ -16,7 +16,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 def keep_freed() -> bool:
     """Let this process keep memory it frees from now on; False where its C library does not take that.
 
-    glibc before 2.35 maps blocks above 32 MiB whatever it is told, and other libraries have no such setting.
+    A glibc that refuses a threshold above 32 MiB is asked for that; other libraries have no such setting.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
