@@ -33,10 +33,13 @@ def smollm2_in_bf16() -> LoadedBase:
 
 
 def as_peers_load_it() -> LoadedBase:
-    """The base with transformers' own attention."""
-    loaded = smollm2()
-    loaded.model.set_attn_implementation("sdpa")
-    return loaded
+    """The same base as transformers loads it, with its own attention and torch's own products."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = base.resolve("smollm2-135m").path
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    return LoadedBase(model.requires_grad_(False).eval(), tokenizer)
 
 
 class Questions(NamedTuple):

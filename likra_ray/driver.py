@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from likra_ray import faults, ledger, results
+from likra_ray import faults, ledger, news, results
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray import study as studies
@@ -72,14 +72,15 @@ class Driver:
         self._say(f"[driver] trial {key} starts: {results.named(point)}")
 
     def progressed(self, point: dict[str, Any], report: Mapping[str, Any]) -> None:
-        """A trial's workers made a step or scored a volume; steps between two volumes are not printed."""
+        """A trial's workers made steps or scored volumes; steps between two volumes are not printed."""
         key, trial = self._identify(point)
-        self.progress.hear(key, report)
-        running = self.progress.running[key]
-        if report.get("examples") in trial.volumes:
-            self._say(f"[rank 0] trial {key}: {running.at}")
-        if "scored" in report:
-            self._say(f"[rank 0] trial {key}: accuracy {curve(running.curves)}")
+        for event in news.events(report):
+            self.progress.hear(key, event)
+            running = self.progress.running[key]
+            if event.get("examples") in trial.volumes:
+                self._say(f"[rank 0] trial {key}: {running.at}")
+            if "scored" in event:
+                self._say(f"[rank 0] trial {key}: accuracy {curve(running.curves)}")
 
     def ended(self, point: dict[str, Any], *, failed: bool) -> None:
         """A trial ended. One that failed without a record died with its process; one that did not was stopped.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from likra_ray.news import Event
 from likra_ray.reporting.words import NOTHING, share
 
 SHOWN = ("sft", "base_likra", "likra")
@@ -43,15 +43,15 @@ class Progress:
         """A trial began."""
         self.running[key] = Running(name, now)
 
-    def hear(self, key: str, report: Mapping[str, Any]) -> None:
-        """A report of a trial's workers: a training step, or a volume that is scored."""
-        trial, role = self.running[key], report.get("role")
-        if "scored" in report:
-            trial.at = f"{role} head scored at {report['scored']}"
-            for arm, accuracy in report["arms"].items():
-                trial.curves.setdefault(arm, {})[report["scored"]] = accuracy
-        elif "examples" in report:
-            trial.at = f"{role} head {report['examples']} of {report['of']}, loss {report['loss']:.3f}"
+    def hear(self, key: str, event: Event) -> None:
+        """What a trial's workers did: a training step, or a volume that is scored."""
+        trial, role = self.running[key], event["role"]
+        if "scored" in event:
+            trial.at = f"{role} head scored at {event['scored']}"
+            for arm, accuracy in event["arms"].items():
+                trial.curves.setdefault(arm, {})[event["scored"]] = accuracy
+        else:
+            trial.at = f"{role} head {event['examples']} of {event['of']}, loss {event['loss']:.3f}"
 
     def end(self, key: str, now: float, *, counts: bool) -> float:
         """A trial ended; returns its seconds. counts: among the `of`, as a refinement's does not."""

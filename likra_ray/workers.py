@@ -18,6 +18,7 @@ from likra_ray import plan as plans
 from likra_ray import results, stall
 from likra_ray.heads.orders import HeadOrder
 from likra_ray.heads.store import HeadStore
+from likra_ray.news import News
 from likra_ray.spec import TrialSpec
 from likra_ray.storage import Storage
 
@@ -65,16 +66,20 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
     pending = _orders(producer, leased, trial, plan, material)
     producer.done.seconds["start"] = time.monotonic() - began
 
+    news = News(ray.train.report, producer.agreed)
+
     def report(order: HeadOrder, step: Any) -> None:
         if rank == 0 and producer.store.damaged:
             ray.get_actor(LEASES).note_damaged.remote(config["key"], producer.store.damaged)
-        if rank == 0 and step.examples in order.volumes:
+        at_volume = step.examples in order.volumes
+        if rank == 0 and at_volume:
             print(f"[rank 0] {order.role} head: {step.examples} of {order.volumes[-1]} examples, loss {step.loss:.4f}")
-        ray.train.report({"role": order.role, "examples": step.examples, "of": order.volumes[-1], "loss": step.loss})
+        event = {"role": order.role, "examples": step.examples, "of": order.volumes[-1], "loss": step.loss}
+        news.tell(event, passing=not at_volume)
 
     def scored(order: HeadOrder, volume: int) -> None:
         found = results.accuracy_so_far(producer.store, plan, volume, weight=trial.weight) if rank == 0 else {}
-        ray.train.report({"role": order.role, "scored": volume, "arms": found})
+        news.tell({"role": order.role, "scored": volume, "arms": found})
 
     while pending:
         with contextlib.ExitStack() as held:
@@ -94,6 +99,7 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
         if not mine:
             # Another trial makes every head still missing here; its workers run already, so this ends.
             time.sleep(1.0)
+    news.flush()
     done = producer.done
     return {
         "trained": dict(done.trained),

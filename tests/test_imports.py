@@ -52,6 +52,7 @@ ORDER = (
     "storage",
     "lock",
     "stall",
+    "news",
     "keys",
     "questions",
     "heads",

@@ -37,7 +37,6 @@ def test_a_sweep_is_followed_from_trial_to_trial() -> None:
     progress.hear("a", {"role": "positive", "examples": 8, "of": 32, "loss": 1.25})
     assert progress.running["a"].at == "positive head 8 of 32, loss 1.250"
     progress.hear("a", {"role": "positive", "scored": 8, "arms": {"sft": 0.25}})
-    progress.hear("a", {"accuracy": 0.3})  # the objective, Tune's last word
     assert progress.running["a"].at == "positive head scored at 8"
     screen = Console(file=io.StringIO(), width=100)
     screen.print(progress.table(30.0, 2))

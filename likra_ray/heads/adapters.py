@@ -29,6 +29,8 @@ def attach(
     from peft import LoraConfig, get_peft_model
     from transformers.pytorch_utils import Conv1D
 
+    from likra_ray.heads import lora
+
     present = linear_layers(model)
     if targets == ALL_LINEAR:
         targets = tuple(sorted(present - {output_layer(model)}))
@@ -54,6 +56,7 @@ def attach(
                 adapted.add_adapter(role, config)
     if adapted is None:
         raise ValueError("no role to attach an adapter for")
+    lora.install(adapted)
     return adapted.eval()
 
 

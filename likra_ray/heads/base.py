@@ -83,11 +83,12 @@ def resolve(name: str) -> Base:
 def load(base: Base, *, dtype: str = "float32") -> LoadedBase:
     """Load and freeze a resolved base; attention is scaled_dot_product_attention where the architecture has it.
 
-    Such a base attends to the trees of a packed row one beside the other (heads/attention.py).
+    Such a base attends to the trees of a packed row one beside the other (heads/attention.py), and its products with
+    frozen weights are made by the faster library (heads/products.py).
     """
     import torch
 
-    from likra_ray.heads import attention
+    from likra_ray.heads import attention, products
 
     if base.path == RANDOM_TINY:
         loaded = _random_tiny()
@@ -100,6 +101,7 @@ def load(base: Base, *, dtype: str = "float32") -> LoadedBase:
         loaded = LoadedBase(model, tokenizer)
     loaded.model.requires_grad_(False).eval()
     attention.install(loaded.model)
+    products.install(loaded.model)
     return loaded
 
 
