@@ -46,9 +46,18 @@ def machines() -> dict[str, dict[str, float]]:
 
 def places(resources: ResourcesSpec) -> int:
     """Trials the cluster holds at once, with machines it may start. Raises InputError, with both numbers, for none."""
+    return placement.trials_at_once(_now(), resources)
+
+
+def cpus_for(resources: ResourcesSpec, trials: int) -> float:
+    """CPUs for each worker of so many trials (placement.cpus_for)."""
+    return placement.cpus_for(_now(), resources, trials)
+
+
+def _now() -> placement.Cluster:
     up = tuple(machines().values())
     head: placement.Machine = next((machine for machine in up if HEAD in machine), {})
-    return placement.trials_at_once(placement.Cluster(up, head, *may_start()), resources)
+    return placement.Cluster(up, head, *may_start())
 
 
 def not_placed(error: BaseException) -> bool:

@@ -86,5 +86,21 @@ def trials_at_once(cluster: Cluster, resources: ResourcesSpec) -> int:
     return workers // resources.workers
 
 
+WIDEST = 4
+"""Times its CPUs that a trial is given at most: rows of some hundred tokens keep few threads busy."""
+
+
+def cpus_for(cluster: Cluster, resources: ResourcesSpec, trials: int) -> float:
+    """CPUs per worker where no more than so many trials will run: twice to `WIDEST` times `resources.cpus` where the
+    machines that are up would else have idle ones. Trials on GPUs keep theirs."""
+    if resources.gpus or trials < 1:
+        return resources.cpus
+    for times in range(WIDEST, 1, -1):
+        need = needs(resources.model_copy(update={"cpus": resources.cpus * times}))
+        if _workers(cluster.up, need) // resources.workers >= trials:
+            return resources.cpus * times
+    return resources.cpus
+
+
 def _workers(machines: Iterable[Machine], need: Mapping[str, float]) -> int:
     return sum(workers_on(machine, need) for machine in machines)

@@ -110,8 +110,13 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
     console.keep_keys_to_ourselves()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a trial that fails is one line, the driver's own
     sweep, book = driver.sweep, driver.book
-    context = {"sweep": sweep.model_dump(mode="json"), "root": book.storage.root, "material": driver.material.name}
     listed = isinstance(what, list)
+    context = {
+        "sweep": sweep.model_dump(mode="json"),
+        "root": book.storage.root,
+        "material": driver.material.name,
+        "cpus": cluster.cpus_for(sweep.trial.resources, len(what) if listed else book.remaining),
+    }
     beside = tune.PlacementGroupFactory([{"memory": cluster.ATTEMPT_MEMORY}], bundle_label_selector=[cluster.here()])
     tuner = tune.Tuner(
         tune.with_resources(functools.partial(attempt, context=context), beside),
@@ -190,6 +195,8 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
     storage = Storage(context["root"])
     point = _point(params)
     trial = sweep.trial_spec(point)
+    cpus = max(trial.resources.cpus, context["cpus"])
+    trial = trial.model_copy(update={"resources": trial.resources.model_copy(update={"cpus": cpus})})
     try:
         result = perform(
             trial,

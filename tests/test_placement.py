@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from likra_ray.errors import InputError
-from likra_ray.placement import Cluster, MachineType, trials_at_once
+from likra_ray.placement import Cluster, MachineType, cpus_for, trials_at_once
 from likra_ray.spec import ResourcesSpec
 
 HEAD = {"CPU": 0.0, "memory": 2e9}
@@ -69,3 +69,25 @@ def test_what_never_fits_is_said_with_both_numbers(cluster: Cluster, resources: 
     with pytest.raises(InputError) as refused:
         trials_at_once(cluster, ResourcesSpec(**resources))
     assert said in str(refused.value)
+
+
+IDLE = [
+    ("one trial where two fit", up(CPUS2), {}, 1, 2),
+    ("as many as fit", up(CPUS2), {}, 2, 1),
+    ("more than fit", up(CPUS2), {}, 3, 1),
+    ("three where eight fit: two CPUs stay idle", up(CPUS8), {}, 3, 2),
+    ("no more than four times", up(CPUS8), {}, 1, 4),
+    ("half a core each", up(CPUS2), {"cpus": 0.5}, 2, 1),
+    ("CPUs of one machine, not of two", up(CPUS2, CPUS2), {}, 1, 2),
+    ("the machine with most", up(CPUS2, CPUS8), {"cpus": 2}, 1, 8),
+    ("both of a trial's workers", up(CPUS8), {"workers": 2}, 1, 4),
+    ("no machine is started for it", growing((CPUS8, 3), most=8, others=(CPUS2,)), {}, 1, 2),
+    ("on GPUs CPUs are not what lacks", up(FOUR_GPUS), {"gpus": 1}, 1, 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cluster", "resources", "trials", "cpus"), [c[1:] for c in IDLE], ids=[c[0] for c in IDLE])
+def test_few_trials_get_cpus_that_would_be_idle(
+    cluster: Cluster, resources: dict[str, float], trials: int, cpus: float
+) -> None:
+    assert cpus_for(cluster, ResourcesSpec(**resources), trials) == cpus

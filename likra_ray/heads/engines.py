@@ -8,6 +8,7 @@ under one engine or number of workers goes on under another.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -52,7 +53,7 @@ class PlainEngine:
     def __init__(self, model: Any, named: Mapping[str, torch.nn.Parameter], learning_rate: float) -> None:
         self.model = model
         self._named = dict(named)
-        self._optimizer = torch.optim.Adam(self._named.values(), lr=learning_rate, betas=BETAS, eps=EPSILON)
+        self._optimizer = _adam(self._named, learning_rate)
 
     def backward(self, loss: torch.Tensor) -> None:
         loss.backward()
@@ -92,8 +93,7 @@ class DeepSpeedEngine:
         accumulation: int,
         batch_size: int,
     ) -> None:
-        import deepspeed
-
+        deepspeed = _deepspeed()
         # Without this DeepSpeed compiles an op for inference on CPUs (half a minute, never used here), and a process
         # killed meanwhile leaves a lock in the compiler's cache that every later one waits for, for ever.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -105,7 +105,7 @@ class DeepSpeedEngine:
             "zero_optimization": {"stage": stage},
             "steps_per_print": 10**9,
         }
-        optimizer = torch.optim.Adam(self._named.values(), lr=learning_rate, betas=BETAS, eps=EPSILON)
+        optimizer = _adam(self._named, learning_rate)
         self.model, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -147,6 +147,23 @@ class DeepSpeedEngine:
 
     def close(self) -> None:
         self.model.destroy()
+
+
+def _adam(named: Mapping[str, torch.nn.Parameter], learning_rate: float) -> torch.optim.Adam:
+    """On a CPU one operator for all parameters, which torch does not choose by itself there; elsewhere as it chooses."""
+    fused = True if all(parameter.device.type == "cpu" for parameter in named.values()) else None
+    return torch.optim.Adam(named.values(), lr=learning_rate, betas=BETAS, eps=EPSILON, fused=fused)
+
+
+def _deepspeed() -> Any:
+    """DeepSpeed, imported without MLflow: its autotuner, which nobody calls here, loads that for a second."""
+    hidden = sys.modules.setdefault("mlflow", None) is None  # type: ignore[arg-type]  # an import of None fails
+    try:
+        import deepspeed
+    finally:
+        if hidden:
+            del sys.modules["mlflow"]
+    return deepspeed
 
 
 def _fresh_state(parameter: torch.Tensor, steps: int) -> dict[str, torch.Tensor]:

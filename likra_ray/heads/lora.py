@@ -55,7 +55,9 @@ class Linear(PeftLinear):
         role = self.active_adapters[0] if len(self.active_adapters) == 1 else ""
         if args or kwargs or self.disable_adapters or self.merged or not self._plain(role):
             return super().forward(x, *args, **kwargs)
-        base, down, up = self.base_layer, self.lora_A[role].weight, self.lora_B[role].weight
+        base: Any = self.base_layer
+        down: Any = self.lora_A[role].weight
+        up: Any = self.lora_B[role].weight
         if not base.takes(x) or not products.ours(down, up):
             return super().forward(x)
         found: torch.Tensor = Adapted.apply(x, base.weight, base.bias, down, up, self.scaling[role])

@@ -1,4 +1,4 @@
-"""Products by oneDNN are torch's and PEFT's own up to rounding, forward and backward, and what is not for it is theirs."""
+"""Products by oneDNN are torch's and PEFT's own up to rounding, there and back; what is not for it is theirs."""
 
 from __future__ import annotations
 
