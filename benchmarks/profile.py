@@ -10,7 +10,7 @@ from benchmarks import timing, workloads
 from benchmarks.setting import Setting, ours
 
 KINDS = {
-    "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul"),
+    "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "mkldnn::_linear_pointwise"),
     "copies, casts, gathers": (
         "copy_", "_to_copy", "cat", "clone", "index_select", "index", "repeat", "contiguous", "gather", "embedding",
         "fill_", "zero_", "index_add_", "_foreach_", "resize_", "slice_backward", "constant_pad_nd",

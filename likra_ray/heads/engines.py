@@ -150,7 +150,7 @@ class DeepSpeedEngine:
 
 
 def _adam(named: Mapping[str, torch.nn.Parameter], learning_rate: float) -> torch.optim.Adam:
-    """On a CPU one operator for all parameters, which torch does not choose by itself there; elsewhere as it chooses."""
+    """On a CPU one operator for all parameters, which torch does not choose by itself; elsewhere torch chooses."""
     fused = True if all(parameter.device.type == "cpu" for parameter in named.values()) else None
     return torch.optim.Adam(named.values(), lr=learning_rate, betas=BETAS, eps=EPSILON, fused=fused)
 

@@ -41,7 +41,7 @@ def available() -> bool:
     return all(torch.equal(one, torch.full((2, 4), 4.0)) for one in found)
 
 
-def ours(*tensors: torch.Tensor | None) -> bool:
+def suited(*tensors: torch.Tensor | None) -> bool:
     """Whether operands are such that oneDNN computes what torch would have in fp32."""
     return not torch.is_autocast_enabled("cpu") and all(
         one is None or (one.dtype == torch.float32 and one.device.type == "cpu" and one.numel() > 0) for one in tensors
@@ -73,7 +73,8 @@ class Linear(torch.nn.Linear):
 
     def takes(self, x: torch.Tensor) -> bool:
         """Whether oneDNN computes this layer of x."""
-        return not any(one.requires_grad for one in self.parameters(recurse=False)) and ours(x, self.weight, self.bias)
+        frozen = not any(parameter.requires_grad for parameter in self.parameters(recurse=False))
+        return frozen and suited(x, self.weight, self.bias)
 
 
 def install(model: Any) -> None:

@@ -36,6 +36,8 @@ def side_by_side(model: Any, roles: Sequence[Role]) -> Iterator[Divide]:
     """
     from peft.tuners.lora import LoraLayer
 
+    from likra_ray.heads.lora import updated
+
     layers: list[Any] = [module for module in model.modules() if isinstance(module, LoraLayer)]
     before = [list(layer.active_adapters) for layer in layers]
     ranks = torch.tensor([layers[0].r[role] for role in roles])
@@ -46,14 +48,12 @@ def side_by_side(model: Any, roles: Sequence[Role]) -> Iterator[Divide]:
         nonlocal own
         heads = torch.arange(len(roles))
         token, rank = heads.repeat_interleave(torch.tensor(sizes)), heads.repeat_interleave(ranks)
-        own = (token[:, None] == rank[None, :]).to(device)
+        own = (token[:, None] == rank[None, :]).to(device, torch.float32)
 
     def add_updates(layer: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         down = torch.cat([layer.lora_A[role].weight for role in roles])
         up = torch.cat([layer.lora_B[role].weight for role in roles], dim=1)
-        inner = torch.nn.functional.linear(inputs[0].to(down.dtype), down)
-        update = torch.nn.functional.linear(inner * own.to(inner.dtype), up) * layer.scaling[roles[0]]
-        return (output + update).to(output.dtype)
+        return updated(inputs[0], output, down, up, layer.scaling[roles[0]], own)
 
     chosen = [parameter for role in roles for parameter in adapters.parameters(model, role).values()]
     hooks = []

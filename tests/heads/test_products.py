@@ -134,6 +134,21 @@ def test_a_lora_layer_gives_what_peft_gives(asked: list[int], name: str, bias: b
     assert asked
 
 
+@pytest.mark.parametrize("axes", [(9,), (1, 9)], ids=["two axes", "a row"])
+def test_heads_side_by_side_get_what_autograd_gives(asked: list[int], axes: tuple[int, ...]) -> None:
+    """The update of tokens of two heads from their stacked matrices, beside torch's own of the same."""
+    own = torch.tensor([0, 0, 1, 0, 1, 1, 1, 0, 1])[:, None] == torch.arange(2).repeat_interleave(RANK)[None]
+    found: list[list[torch.Tensor]] = []
+    for double in (False, True):
+        given = [drawn(*axes, IN), drawn(*axes, OUT), drawn(2 * RANK, IN), drawn(OUT, 2 * RANK)]
+        leaves = [(one.double() if double else one).requires_grad_() for one in given]
+        y = lora.updated(*leaves, 1.5, own.to(leaves[0].dtype))
+        found.append([y, *torch.autograd.grad((y * drawn(*axes, OUT, seed=1)).sum(), leaves)])
+    assert len(asked) == 5, "one there, four back, and none of the doubles'; that which adds is another operator"
+    for one, exact in zip(*found, strict=True):
+        close(one.double(), exact)
+
+
 def test_a_first_layer_makes_no_gradient_that_nobody_asked_for(asked: list[int]) -> None:
     _, installed = adapted()
     y = installed(X["a row"]())
@@ -149,7 +164,7 @@ def test_adapters_that_are_off_merged_or_not_plain_are_pefts(monkeypatch: pytest
     def refuse(*_: Any) -> torch.Tensor:
         raise AssertionError("this is PEFT's to compute")
 
-    monkeypatch.setattr(lora.Adapted, "apply", refuse)
+    monkeypatch.setattr(lora, "updated", refuse)
     with pytest.raises(AssertionError, match="PEFT's"):
         installed(x)
     with installed.disable_adapter(), theirs.disable_adapter():
