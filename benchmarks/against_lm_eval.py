@@ -37,9 +37,9 @@ def section(setting: Setting) -> list[str]:
         operations = workloads.scoring_operations(setting.cost, forest)
         for name, dtype, wanted in (("fp32", torch.float32, target), ("bf16", torch.bfloat16, None)):
             asked = 9.0 if (name, shots) == ("bf16", 0) else wanted
-            share = operations / seconds[name] / setting.rates[dtype]
+            shares = operations.shares(seconds[name], setting.rates[dtype])
             peer_rate = (rate["peer"], f"fp32, batch {batch}")
-            lines.append(peer_row(f"{shots}-shot, {name}", peer_rate, rate[name], asked, share))
+            lines.append(peer_row(f"{shots}-shot, {name}", peer_rate, rate[name], asked, shares))
         table = ours(setting.loaded, shared, before)
         same.append(f"| {shots} | {agreement(table, logprobs)} |")
     return [

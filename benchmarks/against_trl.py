@@ -34,9 +34,9 @@ def section(setting: Setting) -> list[str]:
         )
         operations = workloads.training_operations(setting.cost, lessons, batch_size)
         for name, dtype, target in (("fp32", torch.float32, 1.5), ("bf16", torch.bfloat16, None)):
-            share = operations / seconds[name] / setting.rates[dtype]
+            shares = operations.shares(seconds[name], setting.rates[dtype])
             what, peer = f"SFT, batch {batch_size}, {name}", (count / seconds["peer"], "fp32")
-            lines.append(peer_row(what, peer, count / seconds[name], target, share))
+            lines.append(peer_row(what, peer, count / seconds[name], target, shares))
     return [*lines, dpo_line(setting)]
 
 

@@ -65,13 +65,15 @@ def ours(
 
 def peer_head(peer: str, unit: str) -> list[str]:
     """Head of a table whose rows `peer_row` makes."""
-    return [f"| what | {peer}, {unit} | likra_ray, {unit} | ratio | target | share of matrix rate |",
-            "|---|---|---|---|---|---|"]  # fmt: skip
+    return [f"| what | {peer}, {unit} | likra_ray, {unit} | ratio | target | share of matrix rate | weights alone |",
+            "|---|---|---|---|---|---|---|"]  # fmt: skip
 
 
-def peer_row(what: str, peer: tuple[float, str], rate: float, target: float | None, share: float | None) -> str:
-    """peer: its rate and how it was set; rates in the unit of the head; share: None where it is not counted."""
-    shown = "-" if share is None else f"{share:.0%}"
+def peer_row(
+    what: str, peer: tuple[float, str], rate: float, target: float | None, shares: tuple[float, float] | None
+) -> str:
+    """peer: its rate and how it was set; rates in the unit of the head; shares: None where they are not counted."""
+    shown = "- | -" if shares is None else " | ".join(f"{share:.0%}" for share in shares)
     return f"| {what} | {peer[0]:.2f} ({peer[1]}) | {rate:.2f} | {met(rate / peer[0], target)} | {shown} |"
 
 

@@ -79,8 +79,9 @@ def _head(setting: Setting, keeps: bool) -> list[str]:
         f"{datetime.date.today()}; {timing.machine()}; Python {platform.python_version()}; {versions}.",
         f"SmolLM2-135M on {setting.asked.name}; medians of {setting.sizes.repeats}, ours and the peer in turn. Matrix "
         f"products of the model's shapes run at {rates} here, by the faster of torch's libraries, measured in this "
-        f"run. Ours and the peers have a process each; ours {'keeps' if keeps else 'does not keep'} the memory it "
-        "frees, as the platform's workers do. `make bench` repeats this page.",
+        "run; what is reached of it counts products with weights and those of attention, of pairs that see each other, "
+        f"and products with weights alone. Ours and the peers have a process each; ours {'keeps' if keeps else 'does not keep'} "
+        "the memory it frees, as the platform's workers do. `make bench` repeats this page.",
         "",
         "Targets are the project's own; they were set on a processor with AMX units, where bf16 products are",
         "eight times as fast as fp32 ones.",

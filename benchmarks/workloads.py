@@ -63,12 +63,28 @@ def questions(folder: Path | None) -> Questions:
 
 
 class Cost(NamedTuple):
-    """Floating-point operations in matrix products with the model's weights; attention's own products are left out."""
+    """Floating-point operations in matrix products, those of attention included, as model FLOP utilisation counts them
+    (Chowdhery et al. 2022, appendix B), but of what a token sees alone."""
 
     token: float
-    """Of one token through all layers."""
+    """Of one token and the weights of all layers."""
     place: float
     """Of one place projected on the vocabulary."""
+    pair: float
+    """Of one token that sees one, itself included, in the attention of all layers: its key, then its value."""
+
+
+class Operations(NamedTuple):
+    """Of a piece of work."""
+
+    weights: float
+    """In products with the base's weights."""
+    attention: float
+    """In attention's own."""
+
+    def shares(self, seconds: float, rate: float) -> tuple[float, float]:
+        """Of a rate, FLOP per second: reached in both, and in products with weights alone."""
+        return sum(self) / seconds / rate, self.weights / seconds / rate
 
 
 def cost(model: Any) -> Cost:
@@ -78,20 +94,27 @@ def cost(model: Any) -> Cost:
     head = model.get_output_embeddings().weight
     if head.data_ptr() != model.get_input_embeddings().weight.data_ptr():
         layers -= head.numel()
-    return Cost(2.0 * layers, 2.0 * head.numel())
+    config = model.config
+    width = config.num_attention_heads * (
+        getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    )
+    return Cost(2.0 * layers, 2.0 * head.numel(), 4.0 * width * config.num_hidden_layers)
 
 
-def scoring_operations(of: Cost, forest: Forest) -> float:
+def scoring_operations(of: Cost, forest: Forest) -> Operations:
     """What `score_forest` has to do: each shared token once, the vocabulary at answer places."""
-    return of.token * len(forest.prefix) + _forward(of, forest.trees)
+    prefix = len(forest.prefix)
+    weights, attention = _forward(of, forest.trees, prefix=prefix)
+    return Operations(weights + of.token * prefix, attention + of.pair * prefix * (prefix + 1) / 2)
 
 
-def _forward(of: Cost, trees: Sequence[Tree]) -> float:
-    places = 0
+def _forward(of: Cost, trees: Sequence[Tree], *, prefix: int = 0) -> Operations:
+    places = seen = 0
     for tree in trees:
         paths = zip(tree.paths, tree.scored_from, strict=True)
         places += len({path[:index] for path, first in paths for index in range(first, len(path))})
-    return of.token * sum(tree.size for tree in trees) + of.place * places
+        seen += sum(prefix + depth + 1 for depth in tree.nodes.depths)
+    return Operations(of.token * sum(tree.size for tree in trees) + of.place * places, of.pair * seen)
 
 
 def merged_batches(lessons: training.Lessons, batch_size: int) -> list[Tree]:
@@ -100,9 +123,11 @@ def merged_batches(lessons: training.Lessons, batch_size: int) -> list[Tree]:
     return [merged([batch[i] for i in group]) for batch in batches for group in alike(batch)]
 
 
-def training_operations(of: Cost, lessons: training.Lessons, batch_size: int) -> float:
-    """Forward, and the gradient of the activations: twice; the frozen base has no gradient of its own."""
-    return 2.0 * _forward(of, merged_batches(lessons, batch_size))
+def training_operations(of: Cost, lessons: training.Lessons, batch_size: int) -> Operations:
+    """Forward, and the gradient of the activations: as much again with frozen weights, which have no gradient of their
+    own, twice as much in attention, where both sides of a product have one."""
+    forward = _forward(of, merged_batches(lessons, batch_size))
+    return Operations(2.0 * forward.weights, 3.0 * forward.attention)
 
 
 def answers(train: Sequence[Question], count: int) -> list[tuple[str, str]]:
