@@ -72,6 +72,7 @@ def main() -> None:
 
 def _head(setting: Setting, keeps: bool) -> list[str]:
     versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
+    kept = "keeps" if keeps else "does not keep"
     rates = ", ".join(f"{str(dtype)[6:]} {rate / 1e9:.0f} GFLOP/s" for dtype, rate in setting.rates.items())
     return [
         "# Measured speed, beside the peers",
@@ -80,8 +81,8 @@ def _head(setting: Setting, keeps: bool) -> list[str]:
         f"SmolLM2-135M on {setting.asked.name}; medians of {setting.sizes.repeats}, ours and the peer in turn. Matrix "
         f"products of the model's shapes run at {rates} here, by the faster of torch's libraries, measured in this "
         "run; what is reached of it counts products with weights and those of attention, of pairs that see each other, "
-        f"and products with weights alone. Ours and the peers have a process each; ours {'keeps' if keeps else 'does not keep'} "
-        "the memory it frees, as the platform's workers do. `make bench` repeats this page.",
+        f"and products with weights alone. Ours and the peers have a process each; ours {kept} the memory it frees, as "
+        "the platform's workers do. `make bench` repeats this page.",
         "",
         "Targets are the project's own; they were set on a processor with AMX units, where bf16 products are",
         "eight times as fast as fp32 ones.",
