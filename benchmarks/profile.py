@@ -13,12 +13,12 @@ KINDS = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "mkldnn::_linear_pointwise"),
     "copies, casts, gathers": (
         "copy_", "_to_copy", "cat", "clone", "index_select", "index", "repeat", "contiguous", "gather", "embedding",
-        "fill_", "zero_", "index_add_", "_foreach_", "resize_", "slice_backward", "constant_pad_nd",
+        "fill_", "zero_", "index_add_", "resize_", "slice_backward", "constant_pad_nd",
     ),
     "softmax": ("_log_softmax", "_softmax", "_log_softmax_backward_data", "logsumexp"),
     "pointwise": (
         "add", "add_", "sub", "mul", "mul_", "div", "neg", "silu", "silu_backward", "pow", "mean", "rsqrt", "sum",
-        "gelu", "tanh", "sigmoid", "exp", "lerp_", "addcmul_", "addcdiv_", "sqrt", "cos", "sin", "where", 
+        "gelu", "tanh", "sigmoid", "exp", "_fused_adam_", "sqrt", "cos", "sin", "where", 
         "masked_fill_",
     ),
 }  # fmt: skip

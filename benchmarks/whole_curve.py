@@ -23,20 +23,28 @@ VOLUMES, WEIGHTS = (16, 32, 64, 128, 256, 512, 1024, 2048), tuple(np.linspace(0.
 
 
 def main() -> None:
-    """What one lm-eval run is: a process, its imports, the model, the questions; prints the seconds of scoring."""
+    """What one run is: a process, its imports, the model, the questions; prints the seconds of scoring."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--arc", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--questions", type=int, required=True)
+    parser.add_argument("--ours", action="store_true", help="the platform's, not lm-eval's")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     asked = workloads.questions(given.arc)
-    print(peers.lm_eval_scores(PEER_BATCHES[5][-1], asked.evaluate[: given.questions], asked.train[:5])[0])
+    some, shots = asked.evaluate[: given.questions], asked.train[:5]
+    if given.ours:
+        loaded = workloads.smollm2()
+        began = time.perf_counter()
+        ours(loaded, list(some), shots)
+        print(time.perf_counter() - began)
+    else:
+        print(peers.lm_eval_scores(PEER_BATCHES[5][-1], some, shots)[0])
 
 
-def one_lm_eval_run(setting: Setting, count: int) -> tuple[float, float]:
+def one_run(setting: Setting, count: int, *options: str) -> tuple[float, float]:
     """Seconds of a run before it scores, and of scoring one question."""
-    command = [sys.executable, "-m", "benchmarks.whole_curve", "--questions", str(count)]
+    command = [sys.executable, "-m", "benchmarks.whole_curve", "--questions", str(count), *options]
     command += ["--threads", str(torch.get_num_threads()), *(["--arc", str(setting.arc)] if setting.arc else [])]
     began = time.perf_counter()
     spoken = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -47,7 +55,8 @@ def one_lm_eval_run(setting: Setting, count: int) -> tuple[float, float]:
 def section(setting: Setting) -> list[str]:
     """SFT, Likra and Base-Likra at eight volumes, 5-shot: score tables against one lm-eval run per volume and arm."""
     shots, count, few = setting.asked.train[:5], setting.sizes.ours_alone, setting.sizes.questions[5]
-    start, each = one_lm_eval_run(setting, few)
+    start, each = one_run(setting, few)
+    own_start, _ = one_run(setting, few, "--ours")
     runs, passes = len(VOLUMES) * len(HEADS_NEEDED), len(VOLUMES) * sum(HEADS_NEEDED.values())
     peer = runs * start + passes * each * count
     questions = list(setting.asked.evaluate[:count])
@@ -59,7 +68,7 @@ def section(setting: Setting) -> list[str]:
     }
     seconds = timing.side_by_side(works, repeats=repeats)
     tables, table = 2 * len(VOLUMES) + 1, seconds["table"]
-    whole = seconds["tokenise"] + tables * table
+    whole = own_start + seconds["tokenise"] + tables * table
     grid, cells = grid_seconds(ours(setting.loaded, questions, shots))
     return [
         "## A whole learning curve, and a grid",
@@ -67,10 +76,10 @@ def section(setting: Setting) -> list[str]:
         f"SFT, Likra and Base-Likra at {len(VOLUMES)} volumes, 5-shot, {count} questions, heads trained before. As the "
         f"published code does it: {runs} lm-eval runs, each with its start ({start:.0f} s of process, imports and "
         f"model, measured once) and one forward for each head it needs ({each:.2f} s a question and head, measured on "
-        f"{few} questions; SFT needs one head, the others two): {peer / 60:.0f} minutes, multiplied. Here: questions "
-        f"tokenised once ({seconds['tokenise']:.2f} s), {tables} score tables (two heads at {len(VOLUMES)} volumes and "
-        f"the base) of {table:.1f} s, one measured {repeats} times: {whole / 60:.1f} minutes, and every arm is "
-        "arithmetic on them.",
+        f"{few} questions; SFT needs one head, the others two): {peer / 60:.0f} minutes, multiplied. Here: one start "
+        f"({own_start:.0f} s), questions tokenised once ({seconds['tokenise']:.2f} s), {tables} score tables (two "
+        f"heads at {len(VOLUMES)} volumes and the base) of {table:.1f} s, one measured {repeats} times: "
+        f"{whole / 60:.1f} minutes, and every arm is arithmetic on them.",
         "",
         "| what | likra_ray | ratio | target |",
         "|---|---|---|---|",

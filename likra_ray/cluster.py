@@ -46,18 +46,23 @@ def machines() -> dict[str, dict[str, float]]:
 
 def places(resources: ResourcesSpec) -> int:
     """Trials the cluster holds at once, with machines it may start. Raises InputError, with both numbers, for none."""
-    return placement.trials_at_once(_now(), resources)
-
-
-def cpus_for(resources: ResourcesSpec, trials: int) -> float:
-    """CPUs for each worker of so many trials (placement.cpus_for)."""
-    return placement.cpus_for(_now(), resources, trials)
-
-
-def _now() -> placement.Cluster:
     up = tuple(machines().values())
     head: placement.Machine = next((machine for machine in up if HEAD in machine), {})
-    return placement.Cluster(up, head, *may_start())
+    return placement.trials_at_once(placement.Cluster(up, head, *may_start()), resources)
+
+
+def cpus(resources: ResourcesSpec, trials: int | None) -> float:
+    """CPUs for each worker of a trial that starts now, of at most so many (None: as many as fit) at the same time.
+
+    More than `resources.cpus` are given where they are free now and nobody else will ask for them (placement.widened).
+    """
+    from ray._private.state import available_resources_per_node
+
+    if trials is None:
+        return resources.cpus
+    wide = placement.widened(list(machines().values()), resources, trials)
+    free: dict[str, dict[str, float]] = available_resources_per_node()  # type: ignore[no-untyped-call]
+    return wide if placement.fits(list(free.values()), resources, wide) else resources.cpus
 
 
 def not_placed(error: BaseException) -> bool:

@@ -2,17 +2,18 @@
 
 Ray Train holds one report of a worker until its controller asks, twice a second here, and lets the worker wait with the
 next. Told of every optimizer step, a trial made two of them a second at most, however small its base or fast its GPU
-(docs/LOG.md, 2026-11-28). So what happens is collected and sent once a second.
+(docs/LOG.md, 2026-11-28). So what happens is collected and sent once a second, and at the end of every head.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 EVERY = 1.0
-"""Seconds between two reports at least: two looks of the controller (console.ray_session)."""
+"""Seconds between two reports while a head is made: two looks of the controller (console.ray_session)."""
 
 NEWS = "news"
 """In a report: the events, in order."""
@@ -46,8 +47,18 @@ class News:
         if self._agreed(self._clock() - self._sent >= EVERY):
             self.flush()
 
+    @contextlib.contextmanager
+    def told(self, failure: type[Exception]) -> Iterator[None]:
+        """At the end of the block nothing is left to be sent, also where it ends in a failure that every rank has."""
+        try:
+            yield
+        except failure:
+            self.flush()
+            raise
+        self.flush()
+
     def flush(self) -> None:
-        """Send what is not sent yet."""
+        """Send what is not sent yet, however short a time ago the last report was."""
         if self._events:
             self._send({NEWS: self._events})
             self._events, self._passing = [], False

@@ -6,7 +6,7 @@ each whole on one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from likra_ray.errors import InputError
@@ -87,19 +87,23 @@ def trials_at_once(cluster: Cluster, resources: ResourcesSpec) -> int:
 
 
 WIDEST = 4
-"""Times its CPUs that a trial is given at most: rows of some hundred tokens keep few threads busy."""
+"""Times its CPUs that a worker is given at most: rows of some hundred tokens keep few threads busy."""
 
 
-def cpus_for(cluster: Cluster, resources: ResourcesSpec, trials: int) -> float:
-    """CPUs per worker where no more than so many trials will run: twice to `WIDEST` times `resources.cpus` where the
-    machines that are up would else have idle ones. Trials on GPUs keep theirs."""
-    if resources.gpus or trials < 1:
-        return resources.cpus
+def widened(machines: Sequence[Machine], resources: ResourcesSpec, trials: int) -> float:
+    """CPUs for each worker where so many trials run on these machines and no more: up to `WIDEST` times
+    `resources.cpus` where some would else be idle. Trials on GPUs, or on parts of a CPU, keep theirs."""
     for times in range(WIDEST, 1, -1):
-        need = needs(resources.model_copy(update={"cpus": resources.cpus * times}))
-        if _workers(cluster.up, need) // resources.workers >= trials:
-            return resources.cpus * times
+        wider = resources.model_copy(update={"cpus": resources.cpus * times})
+        whole = resources.cpus % 1 == 0 and not resources.gpus
+        if whole and _workers(machines, needs(wider)) // resources.workers >= trials:
+            return wider.cpus
     return resources.cpus
+
+
+def fits(machines: Sequence[Machine], resources: ResourcesSpec, cpus: float) -> bool:
+    """Whether a trial whose workers have so many CPUs each fits on what these machines have."""
+    return _workers(machines, needs(resources.model_copy(update={"cpus": cpus}))) >= resources.workers
 
 
 def _workers(machines: Iterable[Machine], need: Mapping[str, float]) -> int:

@@ -53,8 +53,8 @@ class ResourcesSpec(Spec):
     workers: Annotated[int, Field(ge=1)] = 1
     """Ray Train workers; they share each global batch and each evaluation."""
     cpus: Annotated[float, Field(gt=0)] = 1
-    """CPUs per worker, which is also its number of threads; up to four times as many where fewer trials run than would
-    find room (a refinement, a sweep of one trial) and none asks for a GPU."""
+    """CPUs per worker, which is also its number of threads; where fewer trials run than find room and without GPUs (a
+    single trial, a refinement), up to four times as many of those that are idle."""
     gpus: Annotated[float, Field(ge=0)] = 0
     """GPUs per worker; below 1 several trials share one GPU, each with one worker."""
     heads_at_once: bool = False

@@ -115,7 +115,7 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
         "sweep": sweep.model_dump(mode="json"),
         "root": book.storage.root,
         "material": driver.material.name,
-        "cpus": cluster.cpus_for(sweep.trial.resources, len(what) if listed else book.remaining),
+        "at_once": min(concurrent, len(what) if listed else book.remaining),
     }
     beside = tune.PlacementGroupFactory([{"memory": cluster.ATTEMPT_MEMORY}], bundle_label_selector=[cluster.here()])
     tuner = tune.Tuner(
@@ -195,8 +195,6 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
     storage = Storage(context["root"])
     point = _point(params)
     trial = sweep.trial_spec(point)
-    cpus = max(trial.resources.cpus, context["cpus"])
-    trial = trial.model_copy(update={"resources": trial.resources.model_copy(update={"cpus": cpus})})
     try:
         result = perform(
             trial,
@@ -205,6 +203,7 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
             material=context["material"],
             sampled=point,
             callbacks=(TuneReportCallback(),),
+            at_once=context["at_once"],
         )
     except Exception as error:
         plan = plans.trial_plan(materials.read(storage, context["material"]), trial)

@@ -54,9 +54,8 @@ def run_trial(
     material = plans.gather(sweep)
     with console.ray_session(show_workers=show_workers):
         keep = leases()
-        result = perform(
-            trial, storage=storage, sweep=sweep.name, material=materials.write(material, storage), sampled=point
-        )
+        written = materials.write(material, storage)
+        result = perform(trial, storage=storage, sweep=sweep.name, material=written, sampled=point, at_once=1)
         del keep
     return result
 
@@ -69,10 +68,12 @@ def perform(
     material: str,
     sampled: Mapping[str, Any],
     callbacks: tuple[Any, ...] = (),
+    at_once: int | None = None,
 ) -> TrialResult:
     """Train and score what is missing, analyse, write ``<sweep>/trials/<key>/result.json``; returns what stands there.
 
-    storage: the output folder; material: name of the questions in it; callbacks: Ray Train's, for progress.
+    storage: the output folder; material: name of the questions in it; callbacks: Ray Train's, for progress; at_once:
+    trials that run at the same time at most, this one included (None: as many as fit).
     A finished trial is read, not run. Raises what its workers raise.
     """
     began = time.monotonic()
@@ -85,7 +86,7 @@ def perform(
     store = HeadStore(storage)
     if results.stored_tables(store, plan) is None or results.answer_tokens(store, plan) is None:
         try:
-            done = _workers(trial, storage, sweep, material, plan.key, callbacks)
+            done = _workers(trial, storage, sweep, material, plan.key, callbacks, at_once)
         finally:
             release(plan.key)
     tables, tokens = results.stored_tables(store, plan), results.answer_tokens(store, plan)
@@ -104,7 +105,13 @@ def perform(
 
 
 def _workers(
-    trial: TrialSpec, storage: Storage, sweep: str, material: str, key: str, callbacks: tuple[Any, ...]
+    trial: TrialSpec,
+    storage: Storage,
+    sweep: str,
+    material: str,
+    key: str,
+    callbacks: tuple[Any, ...],
+    at_once: int | None,
 ) -> dict[str, Any]:
     """Run the trial's workers until they end well; returns what rank 0's `work` returns, and why any were restarted.
 
@@ -115,9 +122,11 @@ def _workers(
     retried: list[str] = []
     while True:
         try:
-            return {**_fit(trial, storage, sweep, material, key, callbacks), "retried": retried}
+            cpus = cluster.cpus(trial.resources, at_once)
+            return {**_fit(trial, storage, sweep, material, key, callbacks, cpus), "retried": retried}
         except Exception as error:
             if cluster.not_placed(error):
+                at_once = None  # somebody else was faster to take what was free
                 # `places` is asked anew: machines are starting, or those that had room are gone or busy.
                 log.warning("trial %s waits for room for its workers", key)
                 continue
@@ -134,9 +143,15 @@ def _workers(
 
 
 def _fit(
-    trial: TrialSpec, storage: Storage, sweep: str, material: str, key: str, callbacks: tuple[Any, ...]
+    trial: TrialSpec,
+    storage: Storage,
+    sweep: str,
+    material: str,
+    key: str,
+    callbacks: tuple[Any, ...],
+    cpus: float,
 ) -> dict[str, Any]:
-    """Start the trial's Ray Train workers and wait for them; returns what rank 0's `work` returns."""
+    """Start the trial's Ray Train workers, with so many CPUs each, and wait; returns what rank 0's `work` returns."""
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -149,7 +164,7 @@ def _fit(
     os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = f"{resources.stall_minutes * 60:g}"
     # A process more to every trial, for warnings that nobody here reads: volumes are stored as they are reached.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    per_worker = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
+    per_worker = {"CPU": cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
     trainer = TorchTrainer(
         work,  # type: ignore[arg-type]  # Train V2 hands back what it returns
         train_loop_config={
@@ -157,6 +172,7 @@ def _fit(
             "material": material,
             "trial": trial.model_dump(mode="json"),
             "key": key,
+            "threads": max(1, int(cpus)),
         },
         scaling_config=ScalingConfig(
             num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=per_worker

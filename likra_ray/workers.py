@@ -10,13 +10,13 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray import results, stall
-from likra_ray.heads.orders import HeadOrder
+from likra_ray.heads.orders import EvaluationOrder, HeadOrder
 from likra_ray.heads.store import HeadStore
 from likra_ray.news import News
 from likra_ray.spec import TrialSpec
@@ -48,21 +48,25 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
     """beat: called at every pass through the model, and while others make what this trial needs."""
     import ray
     import ray.train
+    import torch
 
     from likra_ray.heads import counts
+    from likra_ray.heads.training import Diverged
 
     began = time.monotonic()
     storage = Storage(config["root"])
     material = materials.read(storage, config["material"])
     plan = plans.trial_plan(material, trial)
+    torch.set_num_threads(config["threads"])
     producer = _producer(storage, material, trial, plan, beat)
 
     def leased(key: str) -> contextlib.AbstractContextManager[bool]:
         beat()
         return lease(producer, config["key"], key)
 
-    evaluation, prior = plans.evaluation_order(plan, material), plans.prior_order(plan, material)
-    _score_base(producer, leased, plan.base_key, *(one for one in (evaluation, prior) if one is not None))
+    asked = [plans.evaluation_order(plan, material), plans.prior_order(plan, material)]
+    evaluations = [one for one in asked if one is not None]
+    _score_base(producer, leased, plan.base_key, *evaluations)
     pending = _orders(producer, leased, trial, plan, material)
     producer.done.seconds["start"] = time.monotonic() - began
 
@@ -76,6 +80,8 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
             print(f"[rank 0] {order.role} head: {step.examples} of {order.volumes[-1]} examples, loss {step.loss:.4f}")
         event = {"role": order.role, "examples": step.examples, "of": order.volumes[-1], "loss": step.loss}
         news.tell(event, passing=not at_volume)
+        if step.examples == order.volumes[-1]:
+            news.flush()  # scoring is next, and may take minutes
 
     def scored(order: HeadOrder, volume: int) -> None:
         found = results.accuracy_so_far(producer.store, plan, volume, weight=trial.weight) if rank == 0 else {}
@@ -90,23 +96,30 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
             if rank == 0:
                 for order in mine:
                     counts.keep(producer.store, producer.tokenizer, order)
-            if mine:
-                producer.heads(mine, evaluation, report, scored)
-            for order in mine:
-                if prior is not None and order.role == "positive":
-                    producer.head(order, prior, functools.partial(report, order))
+            with news.told(Diverged):
+                _make(producer, mine, evaluations, report, scored)
             pending = [order for order in pending if order not in mine]
         if not mine:
             # Another trial makes every head still missing here; its workers run already, so this ends.
             time.sleep(1.0)
-    news.flush()
-    done = producer.done
-    return {
-        "trained": dict(done.trained),
-        "scored": dict(done.scored),
-        "seconds": dict(done.seconds),
-        "repaired": list(producer.store.damaged),
-    }
+    done = {name: dict(getattr(producer.done, name)) for name in ("trained", "scored", "seconds")}
+    return {**done, "repaired": list(producer.store.damaged)}
+
+
+def _make(
+    producer: Any,
+    orders: Sequence[HeadOrder],
+    evaluations: Sequence[EvaluationOrder],
+    report: Callable[[HeadOrder, Any], None],
+    scored: Callable[[HeadOrder, int], None],
+) -> None:
+    """Train and score heads; evaluations: the trial's, then, for the positive head, the prior's where there is one."""
+    if orders:
+        producer.heads(orders, evaluations[0], report, scored)
+    for order in orders:
+        for prior in evaluations[1:]:
+            if order.role == "positive":
+                producer.head(order, prior, functools.partial(report, order))
 
 
 def _producer(
@@ -120,7 +133,6 @@ def _producer(
     from likra_ray.heads.produce import Producer
     from likra_ray.heads.tokens import chat
 
-    torch.set_num_threads(max(1, int(trial.resources.cpus)))
     on_gpu = trial.resources.gpus > 0
     found = bases.resolve(material.base)
     if found.identity != material.identity:

@@ -67,3 +67,17 @@ def test_a_rank_sends_when_rank_0_does_whatever_its_own_clock_says() -> None:
 
 def test_a_report_of_the_objective_tells_no_event() -> None:
     assert events({"accuracy": 0.3}) == []
+
+
+def test_what_happened_before_a_failure_of_every_rank_is_told() -> None:
+    sent: list[dict[str, Any]] = []
+    teller = News(sent.append, lambda mine: mine, clock=Time())
+    with teller.told(ArithmeticError):
+        teller.tell(step(1))
+    with pytest.raises(ArithmeticError), teller.told(ArithmeticError):
+        teller.tell(step(2))
+        raise ArithmeticError
+    with pytest.raises(KeyError), teller.told(ArithmeticError):  # of one rank alone: the others do not report now
+        teller.tell(step(3))
+        raise KeyError
+    assert [[event["examples"] for event in report[news.NEWS]] for report in sent] == [[1], [2]]

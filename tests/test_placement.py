@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from likra_ray.errors import InputError
-from likra_ray.placement import Cluster, MachineType, cpus_for, trials_at_once
+from likra_ray.placement import Cluster, MachineType, fits, trials_at_once, widened
 from likra_ray.spec import ResourcesSpec
 
 HEAD = {"CPU": 0.0, "memory": 2e9}
@@ -72,22 +72,29 @@ def test_what_never_fits_is_said_with_both_numbers(cluster: Cluster, resources: 
 
 
 IDLE = [
-    ("one trial where two fit", up(CPUS2), {}, 1, 2),
-    ("as many as fit", up(CPUS2), {}, 2, 1),
-    ("more than fit", up(CPUS2), {}, 3, 1),
-    ("three where eight fit: two CPUs stay idle", up(CPUS8), {}, 3, 2),
-    ("no more than four times", up(CPUS8), {}, 1, 4),
-    ("half a core each", up(CPUS2), {"cpus": 0.5}, 2, 1),
-    ("CPUs of one machine, not of two", up(CPUS2, CPUS2), {}, 1, 2),
-    ("the machine with most", up(CPUS2, CPUS8), {"cpus": 2}, 1, 8),
-    ("both of a trial's workers", up(CPUS8), {"workers": 2}, 1, 4),
-    ("no machine is started for it", growing((CPUS8, 3), most=8, others=(CPUS2,)), {}, 1, 2),
-    ("on GPUs CPUs are not what lacks", up(FOUR_GPUS), {"gpus": 1}, 1, 1),
+    ("one trial where two fit", (CPUS2,), {}, 1, 2),
+    ("as many as fit", (CPUS2,), {}, 2, 1),
+    ("more than fit", (CPUS2,), {}, 3, 1),
+    ("three where eight fit: two CPUs stay idle", (CPUS8,), {}, 3, 2),
+    ("no more than four times", (CPUS8,), {}, 1, 4),
+    ("parts of a CPU stay parts", (CPUS2,), {"cpus": 0.5}, 1, 0.5),
+    ("CPUs of one machine, not of two", (CPUS2, CPUS2), {}, 1, 2),
+    ("the machine with most", (CPUS2, CPUS8), {"cpus": 2}, 1, 8),
+    ("both of a trial's workers", (CPUS8,), {"workers": 2}, 1, 4),
+    ("nothing is up that holds one", (HEAD,), {}, 1, 1),
+    ("on GPUs CPUs are not what lacks", (FOUR_GPUS,), {"gpus": 1}, 1, 1),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("cluster", "resources", "trials", "cpus"), [c[1:] for c in IDLE], ids=[c[0] for c in IDLE])
+@pytest.mark.parametrize(("machines", "resources", "trials", "cpus"), [c[1:] for c in IDLE], ids=[c[0] for c in IDLE])
 def test_few_trials_get_cpus_that_would_be_idle(
-    cluster: Cluster, resources: dict[str, float], trials: int, cpus: float
+    machines: tuple[dict[str, float], ...], resources: dict[str, float], trials: int, cpus: float
 ) -> None:
-    assert cpus_for(cluster, ResourcesSpec(**resources), trials) == cpus
+    assert widened(machines, ResourcesSpec(**resources), trials) == cpus
+
+
+@pytest.mark.parametrize(
+    ("free", "workers", "there"), [(4.0, 1, True), (3.0, 1, False), (4.0, 2, False), (8.0, 2, True)]
+)
+def test_what_is_busy_is_not_idle(free: float, workers: int, there: bool) -> None:
+    assert fits([{"CPU": free}], ResourcesSpec(workers=workers), 4.0) == there

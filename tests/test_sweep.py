@@ -278,7 +278,6 @@ def test_a_located_phase_is_measured_at_finer_volumes(tmp_path: Path) -> None:
     coarse, fine = ledger(tmp_path, *wider).results
     assert {point.volume for point in fine.curves["likra"]} == {0, 8, 16, 32, 64, 128, *round_["added_volumes"]}
     assert coarse.heads == fine.heads
-    assert fine.spec["resources"]["cpus"] > 1 or os.cpu_count() == 1, "it runs alone, so no CPU is idle"
     assert "refined: likra at" in again.stdout
 
     alone = tmp_path / "alone"

@@ -157,12 +157,14 @@ def _adam(named: Mapping[str, torch.nn.Parameter], learning_rate: float) -> torc
 
 def _deepspeed() -> Any:
     """DeepSpeed, imported without MLflow: its autotuner, which nobody calls here, loads that for a second."""
-    hidden = sys.modules.setdefault("mlflow", None) is None  # type: ignore[arg-type]  # an import of None fails
+    absent = "mlflow" not in sys.modules
+    if absent:
+        sys.modules["mlflow"] = None  # type: ignore[assignment]  # an import of None fails
     try:
         import deepspeed
     finally:
-        if hidden:
-            del sys.modules["mlflow"]
+        if absent:
+            sys.modules.pop("mlflow", None)
     return deepspeed
 
 

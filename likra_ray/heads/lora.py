@@ -37,6 +37,7 @@ class _Updated(torch.autograd.Function):
         return plus_times(output, inner, up * scale)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, inner, down, up, own = ctx.saved_tensors
         (of_y,) = gradients
@@ -76,7 +77,7 @@ def updated(
     return (output + torch.nn.functional.linear(inner, up) * scale).to(output.dtype)
 
 
-class Linear(PeftLinear):
+class LoraLinear(PeftLinear):
     """PEFT's layer, by `updated` where one plain adapter acts in what oneDNN computes."""
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -105,4 +106,4 @@ def install(model: Any) -> None:
     if products.available():
         for module in model.modules():
             if type(module) is PeftLinear:
-                module.__class__ = Linear
+                module.__class__ = LoraLinear

