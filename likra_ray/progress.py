@@ -54,10 +54,12 @@ class Progress:
             trial.at = f"{role} head {event['examples']} of {event['of']}, loss {event['loss']:.3f}"
 
     def end(self, key: str, now: float, *, counts: bool) -> float:
-        """A trial ended; returns its seconds. counts: among the `of`, as a refinement's does not."""
+        """A trial ended; returns its seconds, 0 where it never began. counts: among the `of`; a refinement's does not."""
+        self.ended += counts
+        if key not in self.running:
+            return 0.0
         seconds = now - self.running.pop(key).began
         self._seconds.append(seconds)
-        self.ended += counts
         return seconds
 
     def left(self, now: float, at_once: int) -> float:

@@ -49,3 +49,5 @@ def test_a_sweep_is_followed_from_trial_to_trial() -> None:
     assert "about 2 min left" in str(progress.table(100.0, 2).title)
     progress.end("b", 200.0, counts=False)
     assert progress.ended == 1 and not progress.running
+    assert progress.end("c", 300.0, counts=True) == 0.0, "its actor died before it began"
+    assert progress.ended == 2 and progress.left(300.0, 2) == pytest.approx(2 * 145 / 2)
