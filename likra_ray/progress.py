@@ -54,7 +54,7 @@ class Progress:
             trial.at = f"{role} head {event['examples']} of {event['of']}, loss {event['loss']:.3f}"
 
     def end(self, key: str, now: float, *, counts: bool) -> float:
-        """A trial ended; returns its seconds, 0 where it never began. counts: among the `of`; a refinement's does not."""
+        """A trial ended; returns its seconds, 0 where it never began. counts: among the `of`, as no refinement is."""
         self.ended += counts
         if key not in self.running:
             return 0.0
