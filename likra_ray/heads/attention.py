@@ -9,10 +9,8 @@ what transformers' own scaled_dot_product_attention gives under the row's mask, 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -23,8 +21,7 @@ ARGUMENT = "trees"
 """The keyword of a forward pass that says where a row's trees lie; without it attention is transformers' own."""
 
 
-@dataclass(frozen=True)
-class Blocks:
+class Blocks(NamedTuple):
     """Where the trees of a row lie: N trees, the largest of L tokens, behind P of prefix; T tokens in the row."""
 
     places: torch.Tensor
@@ -33,21 +30,9 @@ class Blocks:
     """(T,) int64: where each token of the row lies among those."""
     visible: torch.Tensor
     """(N, 1, L, P + L) bool: token sees column; padding sees itself, so that no row of it is empty."""
-    _added: dict[tuple[int, torch.dtype], torch.Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Blocks:
-        return Blocks(self.places.to(device), self.back.to(device), self.visible.to(device))
-
-    def added(self, group: int, dtype: torch.dtype) -> torch.Tensor:
-        """(N, 1, group * L, P + L): `visible` for each query head of a group, 0 or -inf; made once for all layers.
-
-        Given truth values, torch makes these anew in every layer.
-        """
-        if (group, dtype) not in self._added:
-            seen = self.visible.repeat(1, 1, group, 1)
-            nothing = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-            self._added[group, dtype] = nothing.masked_fill_(~seen, -math.inf)
-        return self._added[group, dtype]
+        return Blocks(*(part.to(device) for part in self))
 
 
 def blocks(within: Sequence[torch.Tensor], prefix: int) -> Blocks:
@@ -98,18 +83,12 @@ def attend(
         asking.reshape(count, kinds, group * longest, width),
         behind_prefix(key),
         behind_prefix(value),
-        attn_mask=trees.added(group, _computed_in(query)),
+        attn_mask=trees.visible.repeat(1, 1, group, 1),
         dropout_p=given.get("dropout", 0.0),
         scale=given.get("scaling"),
     )
     by_token = found.view(count, kinds, group, longest, -1).permute(0, 3, 1, 2, 4)
     return by_token.reshape(count * longest, kinds * group, -1).index_select(0, trees.back)[None], None
-
-
-def _computed_in(query: torch.Tensor) -> torch.dtype:
-    """The dtype scaled_dot_product_attention will compute in: autocast's where it is on."""
-    kind = query.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
 
 
 def install(model: Any) -> None:
