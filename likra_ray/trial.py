@@ -120,13 +120,13 @@ def _workers(
     Raises the last failure, with the earlier ones as its notes.
     """
     retried: list[str] = []
+    cpus = cluster.cpus(trial.resources, at_once)  # once: workers started again compute as those before did
     while True:
         try:
-            cpus = cluster.cpus(trial.resources, at_once)
             return {**_fit(trial, storage, sweep, material, key, callbacks, cpus), "retried": retried}
         except Exception as error:
             if cluster.not_placed(error):
-                at_once = None  # somebody else was faster to take what was free
+                cpus = trial.resources.cpus  # no more than asked: what was free is taken, or its machine is gone
                 # `places` is asked anew: machines are starting, or those that had room are gone or busy.
                 log.warning("trial %s waits for room for its workers", key)
                 continue
