@@ -282,7 +282,8 @@ def test_a_base_held_in_bf16_gives_the_bits_of_autocast(tmp_path: Path, monkeypa
     monkeypatch.setattr(adapters, "cast_base", lambda _: None)
     cast = make(tmp_path / "cast", order("positive", 0, 8), precision="bf16")
     weights = [
-        {part.weight.dtype for part in made.model.modules() if type(part).__name__ == "Linear"} for made in (held, cast)
+        {part.weight.dtype for part in made.model.modules() if isinstance(part, torch.nn.Linear)}
+        for made in (held, cast)
     ]
     assert weights == [{torch.bfloat16, torch.float32}, {torch.float32}]
     for volume in (0, 8):
