@@ -48,7 +48,7 @@ STUDY = cost.Load(
 8 volumes to 1,024; 1,000 questions of ARC-Easy with 5 shots, tokens as SmolLM2's tokenizer counts them."""
 
 RATE = {"fp32": 178e9, "bf16": 403e9}
-"""Matrix products on the machine of benchmarks/RESULTS.md, operations per second."""
+"""Matrix products on the machine of benchmarks/RESULTS.md, operations per second; fp32 by MKL, the slower library."""
 SHARE = {"fp32": REACHED, "bf16": 0.5}
 """Of that rate, in operations as they are counted: a dry run's for fp32, whose rate it measures; less in bf16, where
 what is no matrix product takes as long as before (an assumption, held to what was measured below)."""
