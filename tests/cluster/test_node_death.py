@@ -23,10 +23,11 @@ NO_ROOM = {"num_cpus": 0}
 """The head: the driver's machine, no worker's."""
 
 FIRST, LAST = 8, 1600
-"""The volume after which a machine is killed, and one that takes seconds more to reach."""
+"""The volume after which a machine is killed, and one that takes half a minute more, in steps of two examples."""
 
 TWO_WORKERS = sets(
     "questions.train.limit=1700",
+    "trial.batch_size=2",
     f"trial.volumes=[0, {FIRST}, {LAST}]",
     f"trial.negatives={FIRST}",
     "trial.resources.workers=2",

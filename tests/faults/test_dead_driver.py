@@ -30,7 +30,8 @@ GIVEN = (
     "search={beta: {choices: [0.1, 1.0e+38]}, near_miss_share: {choices: [0.0, 1.0]}}",
     f"start_from=[{', '.join(json.dumps(point) for point in (SOUND, DIVERGES, HANGS))}]",
     "budget={trials: 3, refinements: 0, minutes: 60}", "objective={accuracy: max}", "trial.baselines=[dpo]",
-    "trial.volumes=[0, 64, 512]", "questions.train.limit=560", "trial.resources={retries: 0, stall_minutes: 1.5}",
+    "trial.volumes=[0, 64, 512]", "trial.batch_size=2", "questions.train.limit=560",
+    "trial.resources={retries: 0, stall_minutes: 1.5}",
 )  # fmt: skip
 """stall_minutes: more than a worker takes to import what it needs on a machine that is busy with other tests."""
 

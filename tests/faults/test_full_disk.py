@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(1800)]
 
 GIVEN = sets(
     "search={seed: {choices: [0, 1]}}", "sampler=grid", "budget={trials: 2, refinements: 0, minutes: 60}",
-    "objective={accuracy: max}", "trial.volumes=[0, 64, 512]", "questions.train.limit=560",
+    "objective={accuracy: max}", "trial.volumes=[0, 64, 512]", "trial.batch_size=2", "questions.train.limit=560",
 )  # fmt: skip
 
 

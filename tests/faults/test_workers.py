@@ -15,7 +15,7 @@ from likra_ray.records import TrialResult
 pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(1800)]
 
 FIRST, LAST = 64, 512
-LONG = sets("search={}", f"trial.volumes=[0, {FIRST}, {LAST}]", "questions.train.limit=560")
+LONG = sets("search={}", f"trial.volumes=[0, {FIRST}, {LAST}]", "questions.train.limit=560", "trial.batch_size=2")
 STALL = 1.5
 """Minutes; more than a worker takes to import what it needs on a machine that is busy with other tests."""
 
