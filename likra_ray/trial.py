@@ -9,10 +9,11 @@ workers, one process per worker, and only plain values and paths go between them
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,7 +87,8 @@ def perform(
     store = HeadStore(storage)
     if results.stored_tables(store, plan) is None or results.answer_tokens(store, plan) is None:
         try:
-            done = _workers(trial, storage, sweep, material, plan.key, callbacks, at_once)
+            fit = functools.partial(_fit, trial, storage, sweep, material, plan.key, callbacks)
+            done = _workers(trial, plan.key, fit, at_once)
         finally:
             release(plan.key)
     tables, tokens = results.stored_tables(store, plan), results.answer_tokens(store, plan)
@@ -104,17 +106,10 @@ def perform(
     return result
 
 
-def _workers(
-    trial: TrialSpec,
-    storage: Storage,
-    sweep: str,
-    material: str,
-    key: str,
-    callbacks: tuple[Any, ...],
-    at_once: int | None,
-) -> dict[str, Any]:
+def _workers(trial: TrialSpec, key: str, fit: Callable[[float], dict[str, Any]], at_once: int | None) -> dict[str, Any]:
     """Run the trial's workers until they end well; returns what rank 0's `work` returns, and why any were restarted.
 
+    fit: starts them once, with so many CPUs each, and waits.
     What is in the store is kept: workers started again go on from the last volume. Ray Train's own
     FailureConfig(max_failures) would also repeat what is bound to fail again, a diverged loss, and not say how often.
     Raises the last failure, with the earlier ones as its notes.
@@ -123,7 +118,7 @@ def _workers(
     cpus = cluster.cpus(trial.resources, at_once)  # once: workers started again compute as those before did
     while True:
         try:
-            return {**_fit(trial, storage, sweep, material, key, callbacks, cpus), "retried": retried}
+            return {**fit(cpus), "retried": retried}
         except Exception as error:
             if cluster.not_placed(error):
                 cpus = trial.resources.cpus  # no more than asked: what was free is taken, or its machine is gone
