@@ -51,18 +51,9 @@ def places(resources: ResourcesSpec) -> int:
     return placement.trials_at_once(placement.Cluster(up, head, *may_start()), resources)
 
 
-def cpus(resources: ResourcesSpec, trials: int | None) -> float:
-    """CPUs for each worker of a trial that starts now, of at most so many (None: as many as fit) at the same time.
-
-    More than `resources.cpus` are given where they are free now and nobody else will ask for them (placement.widened).
-    """
-    from ray._private.state import available_resources_per_node
-
-    if trials is None:
-        return resources.cpus
-    wide = placement.widened(list(machines().values()), resources, trials)
-    free: dict[str, dict[str, float]] = available_resources_per_node()  # type: ignore[no-untyped-call]
-    return wide if placement.fits(list(free.values()), resources, wide) else resources.cpus
+def share(resources: ResourcesSpec, trials: int) -> float:
+    """CPUs each worker may have while so many trials run and none is left to start (placement.share)."""
+    return placement.share(list(machines().values()), resources, trials)
 
 
 def not_placed(error: BaseException) -> bool:

@@ -133,7 +133,9 @@ def ray_session(*, show_workers: bool) -> Iterator[None]:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     # A sweep resumes from sweep.json. Tune would write all trials for a restore of its own, in up to 5 % of all time.
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")
-    # A trial is seven light processes; by default Ray warns where more start at once than there are cores.
+    # What a trial reports is in sweep.json and MLflow; Tune would write CSV, JSON and TensorBoard files of it as well.
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # A trial is three processes; by default Ray warns where more start at once than there are cores.
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")
     # Ray's own default is nice 15: beside other work a study then takes four times as long.
     os.environ.setdefault("RAY_worker_niceness", "0")

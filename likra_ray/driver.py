@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from likra_ray import faults, ledger, news, results
+from likra_ray import cluster, faults, ledger, news, results
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray import study as studies
@@ -30,11 +30,23 @@ class Driver:
         self.nothing_new = False
         """Whether Optuna was asked and every point was measured or being measured."""
         self.progress = Progress(sweep.budget.trials if sweep.search else 1)
+        self._to_start = 0
 
     @property
     def exhausted(self) -> bool:
         """Whether every point of the space is measured: fewer trials than the budget allows were enough."""
         return self.nothing_new and not self.progress.running
+
+    def expect(self, count: int) -> None:
+        """So many are to be started: until all are, no worker takes more CPUs than it asks for."""
+        self._to_start = count
+        trials.allow(self.sweep.trial.resources.cpus)
+
+    def _share(self) -> None:
+        """Where no trial is left to start, those that run may have the CPUs that are free."""
+        running = len(self.progress.running)
+        if running and (self._to_start <= 0 or self.nothing_new):
+            trials.allow(cluster.share(self.sweep.trial.resources, running))
 
     def open_study(self, again: list[dict[str, Any]]) -> None:
         """Open the study; what a dead driver left unfinished, and the points of `again`, come first.
@@ -70,6 +82,8 @@ class Driver:
         self.progress.start(key, results.named(point), time.monotonic())
         self.book.start_trial(key, results.named(point), trial)
         self._say(f"[driver] trial {key} starts: {results.named(point)}")
+        self._to_start -= 1
+        self._share()
 
     def progressed(self, point: dict[str, Any], report: Mapping[str, Any]) -> None:
         """A trial's workers made steps or scored volumes; steps between two volumes are not printed."""
@@ -97,6 +111,7 @@ class Driver:
             result = results.failed(trial, plan, point, "its process died before it could say why")
             results.write(self.book.storage, self.sweep.name, result)
         seconds = self.progress.end(key, time.monotonic(), counts=not results.is_refined(point))
+        self._share()
         self.book.end_trial(result)
         if self.study is not None and result.status == "done":
             studies.observe(self.study, self.sweep, result, self.measured)

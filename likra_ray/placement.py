@@ -90,8 +90,8 @@ WIDEST = 4
 """Times its CPUs that a worker is given at most: rows of some hundred tokens keep few threads busy."""
 
 
-def widened(machines: Sequence[Machine], resources: ResourcesSpec, trials: int) -> float:
-    """CPUs for each worker where so many trials run on these machines and no more: up to `WIDEST` times
+def share(machines: Sequence[Machine], resources: ResourcesSpec, trials: int) -> float:
+    """CPUs for each worker where so many trials run on these machines and no more will: up to `WIDEST` times
     `resources.cpus` where some would else be idle. Trials on GPUs, or on parts of a CPU, keep theirs."""
     for times in range(WIDEST, 1, -1):
         wider = resources.model_copy(update={"cpus": resources.cpus * times})
@@ -99,11 +99,6 @@ def widened(machines: Sequence[Machine], resources: ResourcesSpec, trials: int) 
         if whole and _workers(machines, needs(wider)) // resources.workers >= trials:
             return wider.cpus
     return resources.cpus
-
-
-def fits(machines: Sequence[Machine], resources: ResourcesSpec, cpus: float) -> bool:
-    """Whether a trial whose workers have so many CPUs each fits on what these machines have."""
-    return _workers(machines, needs(resources.model_copy(update={"cpus": cpus}))) >= resources.workers
 
 
 def _workers(machines: Iterable[Machine], need: Mapping[str, float]) -> int:

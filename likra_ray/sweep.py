@@ -111,11 +111,11 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a trial that fails is one line, the driver's own
     sweep, book = driver.sweep, driver.book
     listed = isinstance(what, list)
+    driver.expect(len(what) if listed else book.remaining)
     context = {
         "sweep": sweep.model_dump(mode="json"),
         "root": book.storage.root,
         "material": driver.material.name,
-        "at_once": min(concurrent, len(what) if listed else book.remaining),
     }
     beside = tune.PlacementGroupFactory([{"memory": cluster.ATTEMPT_MEMORY}], bundle_label_selector=[cluster.here()])
     tuner = tune.Tuner(
@@ -186,9 +186,9 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
     A trial that fails leaves a record with its reason, then fails in Tune and in Optuna too.
     """
     from ray import tune
-    from ray.tune.integration.ray_train import TuneReportCallback
 
     from likra_ray.analysis.objectives import objective_value
+    from likra_ray.controller import TellTune
     from likra_ray.trial import perform
 
     sweep = SweepSpec.model_validate(context["sweep"])
@@ -202,8 +202,7 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
             sweep=sweep.name,
             material=context["material"],
             sampled=point,
-            callbacks=(TuneReportCallback(),),
-            at_once=context["at_once"],
+            callbacks=(TellTune(),),
         )
     except Exception as error:
         plan = plans.trial_plan(materials.read(storage, context["material"]), trial)

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from likra_ray import cluster, console, faults, results, settings
+from likra_ray import cluster, console, faults, placement, results, settings
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray.heads.store import HeadStore
@@ -55,8 +55,9 @@ def run_trial(
     material = plans.gather(sweep)
     with console.ray_session(show_workers=show_workers):
         keep = leases()
+        allow(cluster.share(trial.resources, 1))
         written = materials.write(material, storage)
-        result = perform(trial, storage=storage, sweep=sweep.name, material=written, sampled=point, at_once=1)
+        result = perform(trial, storage=storage, sweep=sweep.name, material=written, sampled=point)
         del keep
     return result
 
@@ -69,12 +70,10 @@ def perform(
     material: str,
     sampled: Mapping[str, Any],
     callbacks: tuple[Any, ...] = (),
-    at_once: int | None = None,
 ) -> TrialResult:
     """Train and score what is missing, analyse, write ``<sweep>/trials/<key>/result.json``; returns what stands there.
 
-    storage: the output folder; material: name of the questions in it; callbacks: Ray Train's, for progress; at_once:
-    trials that run at the same time at most, this one included (None: as many as fit).
+    storage: the output folder; material: name of the questions in it; callbacks: Ray Train's, for progress.
     A finished trial is read, not run. Raises what its workers raise.
     """
     began = time.monotonic()
@@ -88,7 +87,7 @@ def perform(
     if results.stored_tables(store, plan) is None or results.answer_tokens(store, plan) is None:
         try:
             fit = functools.partial(_fit, trial, storage, sweep, material, plan.key, callbacks)
-            done = _workers(trial, plan.key, fit, at_once)
+            done = _workers(trial, plan.key, fit)
         finally:
             release(plan.key)
     tables, tokens = results.stored_tables(store, plan), results.answer_tokens(store, plan)
@@ -106,22 +105,20 @@ def perform(
     return result
 
 
-def _workers(trial: TrialSpec, key: str, fit: Callable[[float], dict[str, Any]], at_once: int | None) -> dict[str, Any]:
+def _workers(trial: TrialSpec, key: str, fit: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Run the trial's workers until they end well; returns what rank 0's `work` returns, and why any were restarted.
 
-    fit: starts them once, with so many CPUs each, and waits.
+    fit: starts them once and waits.
     What is in the store is kept: workers started again go on from the last volume. Ray Train's own
     FailureConfig(max_failures) would also repeat what is bound to fail again, a diverged loss, and not say how often.
     Raises the last failure, with the earlier ones as its notes.
     """
     retried: list[str] = []
-    cpus = cluster.cpus(trial.resources, at_once)  # once: workers started again compute as those before did
     while True:
         try:
-            return {**fit(cpus), "retried": retried}
+            return {**fit(), "retried": retried}
         except Exception as error:
             if cluster.not_placed(error):
-                cpus = trial.resources.cpus  # no more than asked: what was free is taken, or its machine is gone
                 # `places` is asked anew: machines are starting, or those that had room are gone or busy.
                 log.warning("trial %s waits for room for its workers", key)
                 continue
@@ -144,12 +141,11 @@ def _fit(
     material: str,
     key: str,
     callbacks: tuple[Any, ...],
-    cpus: float,
 ) -> dict[str, Any]:
-    """Start the trial's Ray Train workers, with so many CPUs each, and wait; returns what rank 0's `work` returns."""
-    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    """Start the trial's Ray Train workers and wait; returns what rank 0's `work` returns."""
+    from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 
+    from likra_ray.controller import NoteRoom, Trainer
     from likra_ray.rendezvous import Rendezvous
 
     resources = trial.resources
@@ -159,26 +155,24 @@ def _fit(
     os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = f"{resources.stall_minutes * 60:g}"
     # A process more to every trial, for warnings that nobody here reads: volumes are stored as they are reached.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    per_worker = {"CPU": cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
-    trainer = TorchTrainer(
-        work,  # type: ignore[arg-type]  # Train V2 hands back what it returns
+    trainer = Trainer(
+        work,
         train_loop_config={
             "root": storage.root,
             "material": material,
             "trial": trial.model_dump(mode="json"),
             "key": key,
-            "threads": max(1, int(cpus)),
         },
         scaling_config=ScalingConfig(
-            num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=per_worker
+            num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=placement.needs(resources)
         ),
         torch_config=Rendezvous(backend="nccl" if resources.gpus else "gloo"),
         run_config=RunConfig(
             name=f"train-{key}",
             storage_path=scratch(storage, sweep),
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, NoteRoom(functools.partial(note_room, key))],  # type: ignore[list-item]  # it takes Ray's own kinds too
             # Otherwise it would wait for room for ever.
-            failure_config=FailureConfig(controller_failure_limit=0),  # type: ignore[call-arg]  # of Train V2's
+            failure_config=FailureConfig(controller_failure_limit=0),
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
     )
@@ -199,6 +193,13 @@ def leases() -> Any:
     return ray.remote(num_cpus=0)(Leases).options(**options).remote()
 
 
+def allow(cpus: float) -> None:
+    """Let every worker of this job take CPUs that are free until it has so many (idle.py)."""
+    import ray
+
+    ray.get(leases().allow.remote(cpus))
+
+
 def last_words(holder: str) -> str | None:
     """What a worker of the trial said before it ended itself; None where none did."""
     import ray
@@ -215,11 +216,20 @@ def noted_damaged(holder: str) -> list[str]:
     return noted
 
 
-def release(holder: str) -> None:
-    """Give back every lease a trial holds: it ended, or its processes died."""
+def note_room(holder: str, room: Any) -> None:
+    """Let whoever releases the trial know the placement group of its workers."""
     import ray
 
-    ray.get(leases().release_all.remote(holder))
+    ray.get(leases().note_room.remote(holder, room))
+
+
+def release(holder: str) -> None:
+    """Give back every lease a trial holds, and the room of its workers: it ended, or its processes died."""
+    import ray
+    from ray.util import remove_placement_group
+
+    for room in ray.get(leases().release_all.remote(holder)):
+        remove_placement_group(room)  # nothing happens to one that is gone, as it is where the trial ended by itself
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

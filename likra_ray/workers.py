@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from likra_ray import idle, results, stall
 from likra_ray import material as materials
 from likra_ray import plan as plans
-from likra_ray import results, stall
 from likra_ray.heads.orders import EvaluationOrder, HeadOrder
 from likra_ray.heads.store import HeadStore
 from likra_ray.news import News
@@ -45,10 +45,9 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[], None]) -> dict[str, Any]:
-    """beat: called at every pass through the model, and while others make what this trial needs."""
+    """beat: to be called at every pass through the model, and while others make what this trial needs."""
     import ray
     import ray.train
-    import torch
 
     from likra_ray.heads import counts
     from likra_ray.heads.training import Diverged
@@ -57,8 +56,14 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
     storage = Storage(config["root"])
     material = materials.read(storage, config["material"])
     plan = plans.trial_plan(material, trial)
-    torch.set_num_threads(config["threads"])
-    producer = _producer(storage, material, trial, plan, beat)
+    cpus = idle.Cpus(ray.get_actor(LEASES), config["key"], trial.resources.cpus)
+
+    def moving() -> None:
+        beat()
+        cpus.grow()
+
+    moving()
+    producer = _producer(storage, material, trial, plan, moving)
 
     def leased(key: str) -> contextlib.AbstractContextManager[bool]:
         beat()

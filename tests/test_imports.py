@@ -34,11 +34,20 @@ LIGHT = sorted(
     and path.name != "__init__.py"
 )
 
-MAY_IMPORT_RAY = {"trial.py", "workers.py", "sweep.py", "console.py", "cluster.py", "rendezvous.py"}
+MAY_IMPORT_RAY = {
+    "trial.py",
+    "workers.py",
+    "sweep.py",
+    "console.py",
+    "cluster.py",
+    "rendezvous.py",
+    "controller.py",
+    "idle.py",
+}
 MAY_IMPORT_MLFLOW = {"reporting/tracking.py", "reporting/mlflow_inputs.py", "reporting/mlflow_models.py"}
 """The writer of runs, and what it calls for data sets and models."""
 MAY_IMPORT_DEEPSPEED = {"heads/engines.py", "heads/adapters.py", "doctor.py"}
-MAY_TOUCH_MODELS = {"workers.py", "rendezvous.py", "likra_model.py", "doctor.py"}
+MAY_TOUCH_MODELS = {"workers.py", "rendezvous.py", "controller.py", "idle.py", "likra_model.py", "doctor.py"}
 """Besides heads/: the workers, what uses trained heads, and who looks whether it can be imported."""
 
 ORDER = (
@@ -76,8 +85,10 @@ ORDER = (
     "locate",
     "refine",
     "cluster",
+    "idle",
     "workers",
     "rendezvous",
+    "controller",
     "trial",
     "cost",
     "dry_run",

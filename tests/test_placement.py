@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from likra_ray.errors import InputError
-from likra_ray.placement import Cluster, MachineType, fits, trials_at_once, widened
+from likra_ray.placement import Cluster, MachineType, share, trials_at_once
 from likra_ray.spec import ResourcesSpec
 
 HEAD = {"CPU": 0.0, "memory": 2e9}
@@ -90,11 +90,4 @@ IDLE = [
 def test_few_trials_get_cpus_that_would_be_idle(
     machines: tuple[dict[str, float], ...], resources: dict[str, float], trials: int, cpus: float
 ) -> None:
-    assert widened(machines, ResourcesSpec(**resources), trials) == cpus
-
-
-@pytest.mark.parametrize(
-    ("free", "workers", "there"), [(4.0, 1, True), (3.0, 1, False), (4.0, 2, False), (8.0, 2, True)]
-)
-def test_what_is_busy_is_not_idle(free: float, workers: int, there: bool) -> None:
-    assert fits([{"CPU": free}], ResourcesSpec(workers=workers), 4.0) == there
+    assert share(machines, ResourcesSpec(**resources), trials) == cpus

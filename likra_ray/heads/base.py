@@ -1,7 +1,7 @@
 """The frozen base model: from an alias, a hub id, a local folder or a GGUF file to a model and its tokenizer.
 
-A GGUF file is converted once to safetensors in the cache folder ($LIKRA_CACHE, else ~/.cache/likra_ray) and
-memory-mapped from there by every process. No remote code is trusted, no pickle is read.
+A GGUF file is converted once to safetensors, which every process maps into its memory (heads/gguf.py). No remote code
+is trusted, no pickle is read.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import math
-import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from likra_ray.errors import InputError, Unreachable
-from likra_ray.storage import cache_folder
+from likra_ray.heads import gguf
 
 ALIASES = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 """Short name -> hub id, used where the package that carries the weights is absent."""
@@ -62,11 +60,11 @@ def resolve(name: str) -> Base:
         package, file = PACKAGED_GGUF[name]
         found = importlib.util.find_spec(package)
         if found is not None and found.origin is not None:
-            return _converted(Path(found.origin).parent / file)
+            return _of_gguf(Path(found.origin).parent / file)
     if name.endswith(".gguf"):
         if not Path(name).is_file():
             raise _unknown(name, "no such file")
-        return _converted(Path(name))
+        return _of_gguf(Path(name))
     if Path(name).is_dir():
         if not (Path(name) / "config.json").is_file():
             raise _unknown(name, "the folder has no config.json")
@@ -208,41 +206,9 @@ def _hub_files(hub_id: str, commit: str) -> list[str]:
         return []
 
 
-def _converted(gguf: Path) -> Base:
-    """The GGUF file as a folder of safetensors, converted unless that was done before."""
-    with gguf.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    identity = f"{gguf.stem}-{digest}"
-    target = cache_folder() / identity
-    if not target.is_dir():
-        _convert(gguf, target)
-    return Base(str(target), identity)
-
-
-def _convert(gguf: Path, target: Path) -> None:
-    """Dequantise to fp32 and save; two processes may do it at once, the first to finish wins."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    folder, file = str(gguf.parent), gguf.name
-    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            gguf_file=file,
-            quantization_config=GgufConfig(dequantize=True),
-            dtype=torch.float32,
-            trust_remote_code=False,
-        )
-        model.save_pretrained(temporary)
-        AutoTokenizer.from_pretrained(folder, gguf_file=file, trust_remote_code=False).save_pretrained(temporary)
-        try:
-            temporary.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _of_gguf(file: Path) -> Base:
+    folder = gguf.converted(file)
+    return Base(str(folder), folder.name)
 
 
 def _digest_folder(folder: Path) -> str:

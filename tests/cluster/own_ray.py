@@ -81,12 +81,18 @@ def cluster(head: Mapping[str, Any], *, machines: int = 0, **environment: str) -
         os.environ.pop("RAY_ADDRESS", None)
         try:
             from ray.cluster_utils import Cluster
+            from ray.experimental import internal_kv
 
             node = {"include_dashboard": False, "temp_dir": str(path / "ray"), **head}
             found = patiently(path, lambda: Cluster(True, head_node_args=dict(node), shutdown_at_exit=False))
             for _ in range(machines):
                 patiently(path, lambda: found.add_node(num_cpus=1))
-            yield found
+            try:
+                yield found
+            finally:
+                # Whoever asks these two for the server that is gone waits a minute, then Ray ends this process.
+                found.global_state.disconnect()
+                internal_kv._internal_kv_reset()
         finally:
             end_processes(path)
             for name, value in before.items():

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from small import fresh, lopsided
 
 from likra_ray.errors import InputError
-from likra_ray.heads import base
+from likra_ray.heads import base, gguf
 from likra_ray.heads.scoring import score
 
 
@@ -98,7 +100,7 @@ def test_a_gguf_file_is_converted_once(tmp_path: Path, own_cache: Path, monkeypa
         converted.append(gguf)
         target.mkdir(parents=True)
 
-    monkeypatch.setattr(base, "_convert", convert)
+    monkeypatch.setattr(gguf, "_convert", convert)
     file = tmp_path / "model-Q4.gguf"
     file.write_bytes(b"GGUF one")
     first, again = base.resolve(str(file)), base.resolve(str(file))
@@ -132,7 +134,7 @@ def test_two_processes_may_convert_at_once(tmp_path: Path, monkeypatch: pytest.M
 
     def convert() -> None:
         try:
-            base._convert(tmp_path / "model.gguf", target)
+            gguf._convert(tmp_path / "model.gguf", target)
         except Exception as error:
             failures.append(error)
 
@@ -144,6 +146,23 @@ def test_two_processes_may_convert_at_once(tmp_path: Path, monkeypatch: pytest.M
     assert failures == []
     assert [path.name for path in target.parent.iterdir()] == ["model-1"]
     assert (target / "file").read_text() == "whole"
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "a much longer name", "b"]], ids=str)
+def test_mapped_weights_begin_where_a_cache_line_does(names: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    weights = {name: torch.randn(3, 16) for name in names}
+    save_file(weights, file, metadata={"format": "pt"})
+    gguf._align(file)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    with safe_open(file, framework="pt") as mapped:
+        assert mapped.metadata() == {"format": "pt"}
+        for name, tensor in weights.items():
+            assert torch.equal(mapped.get_tensor(name), tensor)
+            assert mapped.get_tensor(name).data_ptr() % gguf.LINE == 0
+    once = file.read_bytes()
+    gguf._align(file)
+    assert file.read_bytes() == once, "aligned already"
 
 
 def test_weights_that_are_pickles_are_refused_unread(folder: Path) -> None:

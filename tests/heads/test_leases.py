@@ -50,3 +50,12 @@ def test_a_trial_that_ended_holds_nothing() -> None:
     assert leases.acquire("x", "c")
     assert leases.acquire("y", "c")
     assert not leases.acquire("z", "c")
+
+
+def test_the_rooms_of_a_trial_are_told_to_whoever_releases_it_once() -> None:
+    leases = Leases()
+    leases.note_room("a", "first")
+    leases.note_room("b", "another's")
+    leases.note_room("a", "second")  # of workers started again
+    assert (leases.release_all("a"), leases.release_all("a")) == (["first", "second"], [])
+    assert leases.release_all("b") == ["another's"]

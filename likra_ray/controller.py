@@ -1,0 +1,60 @@
+"""Ray Train's controller in the process of the trial that waits for it: four processes fewer for every trial.
+
+Ray Train starts an actor for its controller, one that frees the workers' room should that die, and one that hands out
+parts of data sets; Tune starts one that carries reports from one to the other. Each imports Ray, which takes a second
+or three, and looks around ever after: 14 of the 25 processor seconds that a trial cost beside its worker (docs/LOG.md,
+2026-11-28). A trial of a sweep is an actor already, has no such data sets, and its driver frees its room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.train import UserCallback
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2.torch.torch_trainer import TorchTrainer
+
+
+class Trainer(TorchTrainer):
+    """TorchTrainer that looks after its workers from this process where that is an actor; elsewhere as Ray's own."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        unused = (DatasetsCallback, PlacementGroupCleanerCallback) if _in_actor() else (DatasetsCallback,)
+        return [one for one in super()._create_default_callbacks() if not isinstance(one, unused)]
+
+    def _initialize_and_run_controller(self, **arguments: Any) -> Any:
+        if not _in_actor():
+            return super()._initialize_and_run_controller(**arguments)
+        controller = TrainController(**arguments)
+        asyncio.run(controller.run())  # type: ignore[no-untyped-call]
+        return controller.get_result()
+
+
+def _in_actor() -> bool:
+    return ray.get_runtime_context().get_actor_id() is not None
+
+
+class TellTune(UserCallback):
+    """Hands what rank 0 reports to Tune, from the process of its trial."""
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        from ray import tune
+
+        tune.report(dict(metrics[0]))
+
+
+class NoteRoom(WorkerGroupCallback):
+    """Says which placement group the workers have: Ray keeps one whose actor died for as long as the job lives."""
+
+    def __init__(self, note: Callable[[Any], None]) -> None:
+        """note: takes the placement group, before any worker works."""
+        self._note = note
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        self._note(worker_group.get_worker_group_state().placement_group_handle.placement_group)
