@@ -53,8 +53,8 @@ class ResourcesSpec(Spec):
     workers: Annotated[int, Field(ge=1)] = 1
     """Ray Train workers; they share each global batch and each evaluation."""
     cpus: Annotated[float, Field(gt=0)] = 1
-    """CPUs per worker, which is also its number of threads; where fewer trials run than find room and without GPUs (a
-    single trial, a refinement), up to four times as many of those that are idle."""
+    """CPUs per worker, which is also its number of threads; without GPUs and once no trial is left to start (a single
+    trial, a refinement, the end of a search) up to four times as many, of those that are free."""
     gpus: Annotated[float, Field(ge=0)] = 0
     """GPUs per worker; below 1 several trials share one GPU, each with one worker."""
     heads_at_once: bool = False

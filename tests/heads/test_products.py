@@ -194,3 +194,27 @@ def test_a_base_that_is_loaded_and_its_adapters_are_installed() -> None:
         products.FrozenLinear,
         products.FrozenLinear,
     )
+
+
+@pytest.mark.parametrize("tokens", [20, 99, 1000])
+@pytest.mark.parametrize(("width", "out"), [(576, 1536), (1536, 576), (576, 192)])
+def test_more_threads_make_the_same_bits(tokens: int, width: int, out: int) -> None:
+    """A worker takes CPUs that fall idle in the middle of a head (idle.py): the head does not tell."""
+
+    def made(threads: int) -> list[torch.Tensor]:
+        torch.set_num_threads(threads)
+        x, weights = drawn(1, tokens, width).requires_grad_(), drawn(tokens, out, seed=1)
+        layer = torch.nn.Linear(width, out, bias=False).requires_grad_(False)
+        layer.weight.copy_(drawn(out, width))
+        products.install(layer)
+        down, up = drawn(RANK, width).requires_grad_(), drawn(out, RANK).requires_grad_()
+        y = lora.updated(x, layer(x), down, up, 0.5)
+        return [y, *torch.autograd.grad((y * weights).sum(), (x, down, up))]
+
+    before = torch.get_num_threads()
+    try:
+        one, *more = [made(threads) for threads in (1, 2, 3, 4)]
+    finally:
+        torch.set_num_threads(before)
+    for several in more:
+        assert all(torch.equal(found, expected) for found, expected in zip(several, one, strict=True))
