@@ -156,7 +156,7 @@ def measure(
             held.enter_context(patch(sweep.console, "ray_session", lambda **_: contextlib.nullcontext()))
             answers = ((sweep.cluster, "places", 1), (sweep.cluster, "attempts", 1), (sweep.trials, "leases", None),
                        (sweep.trials, "release", None), (sweep.trials, "allow", None),
-                       (sweep.cluster, "share", 1))  # fmt: skip
+                       (sweep.cluster, "cpus_each", 1))  # fmt: skip
             for owner, name, answer in answers:
                 held.enter_context(patch(owner, name, functools.partial(lambda *_, answer: answer, answer=answer)))
         close = ledger.Ledger.close if whole else (lambda *_, **__: None)

@@ -51,9 +51,9 @@ def places(resources: ResourcesSpec) -> int:
     return placement.trials_at_once(placement.Cluster(up, head, *may_start()), resources)
 
 
-def share(resources: ResourcesSpec, trials: int) -> float:
-    """CPUs each worker may have while so many trials run and none is left to start (placement.share)."""
-    return placement.share(list(machines().values()), resources, trials)
+def cpus_each(resources: ResourcesSpec, trials: int) -> float:
+    """CPUs each worker may have while so many trials run and none is left to start (placement.cpus_each)."""
+    return placement.cpus_each(list(machines().values()), resources, trials)
 
 
 def not_placed(error: BaseException) -> bool:

@@ -135,7 +135,7 @@ def ray_session(*, show_workers: bool) -> Iterator[None]:
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")
     # What a trial reports is in sweep.json and MLflow; Tune would write CSV, JSON and TensorBoard files of it as well.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    # A trial is three processes; by default Ray warns where more start at once than there are cores.
+    # A trial of a sweep is three processes; by default Ray warns where more start at once than there are cores.
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")
     # Ray's own default is nice 15: beside other work a study then takes four times as long.
     os.environ.setdefault("RAY_worker_niceness", "0")

@@ -20,6 +20,30 @@ from likra_ray.records import TrialResult
 from likra_ray.spec import SweepSpec, TrialSpec
 
 
+class ToStart:
+    """Trials of one call of Tune that have not begun."""
+
+    def __init__(self, most: int) -> None:
+        """most: that may be started; a search may find fewer points."""
+        self._most, self._chosen = most, 0
+        self._begun: set[str] = set()
+
+    def chosen(self, new: bool) -> None:
+        """The search was asked for a point; without a new one those it gave are all there will be."""
+        if new:
+            self._chosen += 1
+        else:
+            self._most = self._chosen
+
+    def began(self, key: str) -> None:
+        """A trial began, or ended without; the same one counts once."""
+        self._begun.add(key)
+
+    @property
+    def left(self) -> int:
+        return max(0, self._most - len(self._begun))
+
+
 class Driver:
     """Lives in the sweep's own process; the only one that writes."""
 
@@ -30,7 +54,7 @@ class Driver:
         self.nothing_new = False
         """Whether Optuna was asked and every point was measured or being measured."""
         self.progress = Progress(sweep.budget.trials if sweep.search else 1)
-        self._to_start = 0
+        self._to_start = ToStart(0)
 
     @property
     def exhausted(self) -> bool:
@@ -38,15 +62,21 @@ class Driver:
         return self.nothing_new and not self.progress.running
 
     def expect(self, count: int) -> None:
-        """So many are to be started: until all are, no worker takes more CPUs than it asks for."""
-        self._to_start = count
+        """So many trials are to be started, at most: until all are, no worker takes more CPUs than it asks for."""
+        self._to_start = ToStart(count)
         trials.allow(self.sweep.trial.resources.cpus)
 
-    def _share(self) -> None:
+    def chosen(self, new: bool) -> None:
+        """Optuna was asked for a point. new: it had one that is not measured, nor being measured."""
+        self.nothing_new |= not new
+        self._to_start.chosen(new)
+        self._let_workers_grow()
+
+    def _let_workers_grow(self) -> None:
         """Where no trial is left to start, those that run may have the CPUs that are free."""
         running = len(self.progress.running)
-        if running and (self._to_start <= 0 or self.nothing_new):
-            trials.allow(cluster.share(self.sweep.trial.resources, running))
+        if running and not self._to_start.left:
+            trials.allow(cluster.cpus_each(self.sweep.trial.resources, running))
 
     def open_study(self, again: list[dict[str, Any]]) -> None:
         """Open the study; what a dead driver left unfinished, and the points of `again`, come first.
@@ -82,8 +112,8 @@ class Driver:
         self.progress.start(key, results.named(point), time.monotonic())
         self.book.start_trial(key, results.named(point), trial)
         self._say(f"[driver] trial {key} starts: {results.named(point)}")
-        self._to_start -= 1
-        self._share()
+        self._to_start.began(key)
+        self._let_workers_grow()
 
     def progressed(self, point: dict[str, Any], report: Mapping[str, Any]) -> None:
         """A trial's workers made steps or scored volumes; steps between two volumes are not printed."""
@@ -111,7 +141,6 @@ class Driver:
             result = results.failed(trial, plan, point, "its process died before it could say why")
             results.write(self.book.storage, self.sweep.name, result)
         seconds = self.progress.end(key, time.monotonic(), counts=not results.is_refined(point))
-        self._share()
         self.book.end_trial(result)
         if self.study is not None and result.status == "done":
             studies.observe(self.study, self.sweep, result, self.measured)
@@ -120,6 +149,8 @@ class Driver:
         for name in result.repaired:
             self._say(f"[driver] trial {result.key}: {name} was damaged and is not used")
         self._say(self._line(result, seconds))
+        self._to_start.began(key)  # or it never did, and will not
+        self._let_workers_grow()
         full = faults.no_room_in(result.reason)
         if full is not None:
             raise full

@@ -1,67 +1,94 @@
-"""CPUs that no trial will ask for any more: workers that still run take those their machine has free, as more threads.
+"""CPUs that no trial of this job asks for any more: workers that still run take those that are free, as threads.
 
-The driver allows it once it has no trial left to start (driver.py). What a worker took is noted as room of its trial,
-so it is given back with the trial's own (trial.release), also where the worker dies.
+The driver allows it once it has no trial left to start (driver.py), and less again where a trial waits for room
+(trial.py). What a worker took is noted as room of its trial, so it is given back with the trial's own (trial.release),
+also where the worker dies.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
 from typing import Any
 
+log = logging.getLogger(__name__)
+
 EVERY = 2.0
-"""Seconds between two looks, and how long a place is waited for at most."""
+"""Seconds between two looks."""
+PATIENCE = 0.5
+"""Seconds a place is waited for that looked free: another worker may have been faster."""
 
 
 class Cpus:
-    """One worker's CPUs, those it was placed with and those it took since: as many threads of torch's."""
+    """One worker's CPUs, and as many threads of torch's; making one sets the threads."""
 
     def __init__(self, leases: Any, holder: str, placed: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         """leases: handle of the job's actor (heads/leases.py); holder: the trial; placed: CPUs; clock: seconds."""
-        self.count = placed
-        self._leases, self._holder, self._clock = leases, holder, clock
+        self._leases, self._holder, self._placed, self._clock = leases, holder, placed, clock
+        self._taken: list[tuple[int, Any]] = []
         self._looked = -math.inf
         self._compute()
 
-    def grow(self) -> bool:
-        """Take whole CPUs that are allowed and free, unless that was tried a moment ago; whether there are more now."""
+    @property
+    def count(self) -> float:
+        """CPUs: those it was placed with, and those it took since."""
+        return self._placed + sum(cpus for cpus, _ in self._taken)
+
+    def look(self) -> None:
+        """Take whole CPUs that are allowed and free, or give back what is no longer allowed, unless it just looked.
+
+        More threads make the same bits where products are oneDNN's (tests); elsewhere a head keeps the number it began
+        with, so that it does not tell when its neighbour ended.
+        """
         import ray
 
+        from likra_ray.heads import products
+
+        first = self._looked == -math.inf
         if self._clock() - self._looked < EVERY:
-            return False
+            return
+        try:
+            allowed: float | None = ray.get(self._leases.allowed.remote())
+            if allowed is not None and allowed < self.count:
+                self._give_back(allowed)
+            elif allowed is not None and allowed > self.count and (first or products.available()):
+                self._take(allowed)
+        except (ray.exceptions.RayError, RuntimeError) as error:
+            log.warning("%g CPUs are kept, as Ray did not answer: %s", self.count, error)
         self._looked = self._clock()
-        allowed: float | None = ray.get(self._leases.allowed.remote())
-        if allowed is None or allowed <= self.count:
-            return False
-        machine = ray.get_runtime_context().get_node_id()
-        more = math.floor(min(allowed - self.count, _free(machine)))
-        if more < 1 or not self._take(more, machine):
-            return False
-        self.count += more
         self._compute()
-        return True
 
     def _compute(self) -> None:
         import torch
 
-        torch.set_num_threads(max(1, int(self.count)))
+        if torch.get_num_threads() != (threads := max(1, int(self.count))):
+            torch.set_num_threads(threads)
 
-    def _take(self, more: int, machine: str) -> bool:
-        """Reserve so many CPUs of a machine; False where another was faster."""
+    def _take(self, allowed: float) -> None:
         import ray
-        from ray.util import placement_group, remove_placement_group
+        from ray.util import placement_group
 
+        machine = ray.get_runtime_context().get_node_id()
+        more = math.floor(min(allowed - self.count, _free(machine)))
+        if more < 1:
+            return
         room = placement_group([{"CPU": more}], bundle_label_selector=[{"ray.io/node-id": machine}])
-        if not room.wait(timeout_seconds=EVERY):
-            remove_placement_group(room)
-            return False
-        ray.get(self._leases.note_room.remote(self._holder, room))
-        return True
+        ray.get(self._leases.note_room.remote(self._holder, room))  # first: this worker may die while it waits
+        self._taken.append((more, room))
+        if not room.wait(timeout_seconds=PATIENCE):
+            self._give_back(self.count - more)
+
+    def _give_back(self, allowed: float) -> None:
+        from ray.util import remove_placement_group
+
+        while self._taken and self.count > allowed:
+            remove_placement_group(self._taken.pop()[1])
 
 
 def _free(machine: str) -> float:
+    """CPUs of a machine that nobody holds."""
     from ray._private.state import available_resources_per_node
 
     free: dict[str, dict[str, float]] = available_resources_per_node()  # type: ignore[no-untyped-call]

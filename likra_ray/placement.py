@@ -90,7 +90,7 @@ WIDEST = 4
 """Times its CPUs that a worker is given at most: rows of some hundred tokens keep few threads busy."""
 
 
-def share(machines: Sequence[Machine], resources: ResourcesSpec, trials: int) -> float:
+def cpus_each(machines: Sequence[Machine], resources: ResourcesSpec, trials: int) -> float:
     """CPUs for each worker where so many trials run on these machines and no more will: up to `WIDEST` times
     `resources.cpus` where some would else be idle. Trials on GPUs, or on parts of a CPU, keep theirs."""
     for times in range(WIDEST, 1, -1):

@@ -155,8 +155,8 @@ def _search(driver: Driver) -> Any:
         def suggest(self, trial_id: str) -> Any:
             assert self.hears is not None
             chosen = studies.ask_new(self.hears.study, self.hears.sweep, self.hears.measured)
+            self.hears.chosen(chosen is not None)
             if chosen is None:
-                self.hears.nothing_new = True
                 return Searcher.FINISHED
             self._ot_trials[trial_id] = chosen
             return chosen.params

@@ -55,7 +55,7 @@ def run_trial(
     material = plans.gather(sweep)
     with console.ray_session(show_workers=show_workers):
         keep = leases()
-        allow(cluster.share(trial.resources, 1))
+        allow(cluster.cpus_each(trial.resources, 1))
         written = materials.write(material, storage)
         result = perform(trial, storage=storage, sweep=sweep.name, material=written, sampled=point)
         del keep
@@ -120,6 +120,7 @@ def _workers(trial: TrialSpec, key: str, fit: Callable[[], dict[str, Any]]) -> d
         except Exception as error:
             if cluster.not_placed(error):
                 # `places` is asked anew: machines are starting, or those that had room are gone or busy.
+                allow(trial.resources.cpus)
                 log.warning("trial %s waits for room for its workers", key)
                 continue
             words = last_words(key)
@@ -145,7 +146,7 @@ def _fit(
     """Start the trial's Ray Train workers and wait; returns what rank 0's `work` returns."""
     from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 
-    from likra_ray.controller import NoteRoom, Trainer
+    from likra_ray.controller import Trainer
     from likra_ray.rendezvous import Rendezvous
 
     resources = trial.resources
@@ -167,10 +168,11 @@ def _fit(
             num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=placement.needs(resources)
         ),
         torch_config=Rendezvous(backend="nccl" if resources.gpus else "gloo"),
+        note_room=functools.partial(note_room, key),
         run_config=RunConfig(
             name=f"train-{key}",
             storage_path=scratch(storage, sweep),
-            callbacks=[*callbacks, NoteRoom(functools.partial(note_room, key))],  # type: ignore[list-item]  # it takes Ray's own kinds too
+            callbacks=list(callbacks),
             # Otherwise it would wait for room for ever.
             failure_config=FailureConfig(controller_failure_limit=0),
             logging_config=LoggingConfig(log_level="ERROR"),

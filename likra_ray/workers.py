@@ -60,7 +60,7 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
 
     def moving() -> None:
         beat()
-        cpus.grow()
+        cpus.look()
 
     moving()
     producer = _producer(storage, material, trial, plan, moving)

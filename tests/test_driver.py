@@ -16,7 +16,7 @@ from rich.console import Console
 
 from likra_ray import plan as plans
 from likra_ray import results, settings, study
-from likra_ray.driver import Driver
+from likra_ray.driver import Driver, ToStart
 from likra_ray.ledger import open_ledger
 from likra_ray.records import CurvePoint, TrialResult
 from likra_ray.storage import Storage
@@ -115,3 +115,26 @@ def test_a_driver_that_died_between_the_last_round_and_the_end_is_ended_by_the_n
     experiment = client.get_experiment_by_name("smoke")
     runs = client.search_runs([experiment.experiment_id])
     assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]
+
+
+CALLS: dict[str, tuple[int, str, int]] = {
+    # Trials at most; what happens (+ a point is chosen, - none is new, a letter: that trial began); how many are left.
+    "none began": (3, "", 3),
+    "some began": (3, "ab", 1),
+    "all began": (2, "ab", 0),
+    "one ended that had begun, or never did": (2, "aa", 1),
+    "the search has more": (6, "++ab", 4),
+    "it found two and no third": (6, "++ab-", 0),
+    "it found two and no third before they began": (6, "++-a", 1),
+    "it found none": (6, "-", 0),
+    "trials of a list are not chosen": (2, "a", 1),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_trials_that_are_still_to_start_are_counted(call: str) -> None:
+    most, happened, left = CALLS[call]
+    counted = ToStart(most)
+    for one in happened:
+        counted.chosen(one == "+") if one in "+-" else counted.began(one)
+    assert counted.left == left

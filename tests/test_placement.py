@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from likra_ray.errors import InputError
-from likra_ray.placement import Cluster, MachineType, share, trials_at_once
+from likra_ray.placement import Cluster, MachineType, cpus_each, trials_at_once
 from likra_ray.spec import ResourcesSpec
 
 HEAD = {"CPU": 0.0, "memory": 2e9}
@@ -90,4 +90,4 @@ IDLE = [
 def test_few_trials_get_cpus_that_would_be_idle(
     machines: tuple[dict[str, float], ...], resources: dict[str, float], trials: int, cpus: float
 ) -> None:
-    assert share(machines, ResourcesSpec(**resources), trials) == cpus
+    assert cpus_each(machines, ResourcesSpec(**resources), trials) == cpus

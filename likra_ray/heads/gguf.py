@@ -21,6 +21,8 @@ def converted(file: Path) -> Path:
     target = cache_folder() / f"{file.stem}-{digest}"
     if not target.is_dir():
         _convert(file, target)
+    for weights in target.glob("*.safetensors"):
+        _align(weights)
     return target
 
 
@@ -40,8 +42,6 @@ def _convert(file: Path, target: Path) -> None:
             trust_remote_code=False,
         )
         model.save_pretrained(temporary)
-        for weights in temporary.glob("*.safetensors"):
-            _align(weights)
         AutoTokenizer.from_pretrained(folder, gguf_file=name, trust_remote_code=False).save_pretrained(temporary)
         try:
             temporary.rename(target)
@@ -53,15 +53,19 @@ def _convert(file: Path, target: Path) -> None:
 
 
 def _align(weights: Path) -> None:
-    """Let the data of a safetensors file begin at a multiple of LINE; so does every tensor behind others as long.
+    """Let the data of a safetensors file begin at a multiple of LINE; so do tensors behind others of whole LINEs.
 
-    Its header may end in spaces (the format's own rule); as it is written it ends at a multiple of eight.
+    Its header may end in spaces (the format's own rule); as it is written it ends at a multiple of eight. A file that
+    is mapped meanwhile stays as it is for those who have it.
     """
-    aligned = weights.with_name(f"{weights.name}.aligned")
-    with weights.open("rb") as source, aligned.open("wb") as target:
+    with weights.open("rb") as source:
         length = int.from_bytes(source.read(8), "little")
-        header = source.read(length)
-        header += b" " * (-(8 + length) % LINE)
-        target.write(len(header).to_bytes(8, "little") + header)
-        shutil.copyfileobj(source, target)
+        spaces = -(8 + length) % LINE
+        if not spaces:
+            return
+        header = source.read(length) + b" " * spaces
+        aligned = weights.with_name(f"{weights.name}.{uuid.uuid4().hex}.tmp")
+        with aligned.open("wb") as target:
+            target.write(len(header).to_bytes(8, "little") + header)
+            shutil.copyfileobj(source, target)
     aligned.replace(weights)

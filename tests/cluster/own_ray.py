@@ -127,6 +127,13 @@ def run(module: str, output: Path, address: str, *arguments: str) -> subprocess.
     )
 
 
+def rooms(found: Any) -> list[float]:
+    """CPUs of every placement group that has some and stands, of any job."""
+    groups = found.global_state.placement_group_table(None).values()
+    there = [one["bundles"].values() for one in groups if one["state"] == "CREATED"]
+    return sorted(cpus for bundles in there if (cpus := sum(bundle.get("CPU", 0.0) for bundle in bundles)))
+
+
 def sets(*values: str) -> list[str]:
     return [part for value in values for part in ("--set", value)]
 

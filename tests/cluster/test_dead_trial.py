@@ -1,4 +1,4 @@
-"""A trial whose own process dies: what it held is free for the next, and no process of it is left."""
+"""A trial whose own process dies: the room of its workers is free for the next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from own_ray import cluster, processes, run, sets, wait_for
+from own_ray import cluster, processes, rooms, run, sets, wait_for
 
 from likra_ray.records import TrialResult
 
@@ -38,14 +38,19 @@ def of_the_trial() -> list[psutil.Process]:
     return [one for one in alive if one.cmdline() and one.cmdline()[0].startswith("ray::ImplicitFunc")]
 
 
-def test_a_trial_that_dies_leaves_its_cpu_to_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["its workers start", "its head is made"])
+def test_a_trial_that_dies_leaves_its_cpu_to_the_next(moment: str, tmp_path: Path) -> None:
     """One CPU: were the dead trial's room kept, the second trial would wait for it for ever."""
     output = tmp_path / "out"
+    begun = "heads/positive-*/volumes/*/manifest.json"
     with cluster({"num_cpus": 1}) as found:
         sweep = run("sweep", output, found.address, *TWO_TRIALS)
-        wait_for(lambda: list(output.glob(f"heads/positive-*/volumes/{FIRST}/manifest.json")), sweep, seconds=300)
+        wait_for(
+            lambda: rooms(found) if moment == "its workers start" else list(output.glob(begun)), sweep, seconds=300
+        )
         [attempt] = of_the_trial()
         attempt.send_signal(signal.SIGKILL)
+        assert bool(list(output.glob(begun))) == (moment == "its head is made")
         assert not list(output.glob(f"heads/positive-*/volumes/{LAST}/manifest.json")), "killed too late"
         _, said = sweep.communicate(timeout=500)
         assert sweep.returncode == 0, said[-3000:]

@@ -4,58 +4,89 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
-from own_ray import cluster
+import pytest
+from own_ray import cluster, rooms, run, sets, wait_for
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 ASK = """
 import ray, sys, time
 from likra_ray import trial
+from likra_ray.heads import products
 from likra_ray.idle import Cpus
 
 ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
 leases = trial.leases()
-free = lambda: ray.available_resources().get("CPU", 0.0)
+
+def free(cpus):
+    while ray.available_resources().get("CPU", 0.0) != cpus:
+        time.sleep(0.1)
+    return cpus
 
 @ray.remote(num_cpus=1)
 class Worker:
-    def __init__(self, holder):
+    def __init__(self, holder, same_bits=True):
+        products.available = lambda: same_bits
         self.clock = 0.0
         self.cpus = Cpus(leases, holder, 1.0, clock=lambda: self.clock)
-    def grow(self, after=10.0):
-        self.clock += after
+    def look(self, after=10.0):
         import torch
-        grown = self.cpus.grow()
+        self.clock += after
+        self.cpus.look()
         assert torch.get_num_threads() == self.cpus.count
-        return grown, self.cpus.count
+        return self.cpus.count
 
 a, b = Worker.remote("a"), Worker.remote("b")
-print(ray.get(a.grow.remote()))
+look = lambda worker, after=10.0: ray.get(worker.look.remote(after))
+print("nobody allowed it", look(a), look(b))
 trial.allow(2)
-print(ray.get(a.grow.remote()), ray.get(a.grow.remote()))
+print("as is allowed", look(a), free(1), look(a))
 trial.allow(4)
-print(ray.get(b.grow.remote()), ray.get(b.grow.remote()), ray.get(a.grow.remote()), free())
+print("the last that is free", look(b), free(0), look(b), look(a))
 trial.release("b")
 ray.kill(b)
-while free() < 2:
-    time.sleep(0.1)
-print(ray.get(a.grow.remote(0.1)), ray.get(a.grow.remote()), free())
+print("what the other had", free(2), look(a, 0.1), look(a), free(0))
+trial.allow(1)
+print("given back", look(a), free(3))
+trial.allow(3)
+print("and taken again", look(a), free(1))
 trial.release("a")
-while free() < 3:
-    time.sleep(0.1)
-print(free())
+ray.kill(a)
+print("gone with its trial", free(4))
+c = Worker.remote("c", same_bits=False)
+print("at the start", look(c), free(1))
+trial.allow(4)
+print("not in the middle, where bits would tell", look(c), free(1))
 """
 
-SEEN = (
-    "(False, 1.0)",  # nobody allowed it
-    "(True, 2.0) (False, 2.0)",  # one more, as is allowed
-    "(True, 2.0) (False, 2.0) (False, 2.0) 0.0",  # the last that is free, and no other
-    "(False, 2.0) (True, 4.0) 0.0",  # not asked for again at once; then what the other had
-    "3.0",  # all but the one it was placed with
-)
+SEEN = """nobody allowed it 1.0 1.0
+as is allowed 2.0 1 2.0
+the last that is free 2.0 0 2.0 2.0
+what the other had 2 2.0 4.0 0
+given back 1.0 3
+and taken again 3.0 1
+gone with its trial 4
+at the start 3.0 1
+not in the middle, where bits would tell 3.0 1
+"""
 
 
 def test_cpus_that_are_free_are_taken_and_given_back() -> None:
     with cluster({"num_cpus": 4}) as found:
         ended = subprocess.run([sys.executable, "-c", ASK, found.address], capture_output=True, text=True, timeout=300)
         assert ended.returncode == 0, ended.stderr[-3000:]
-    assert ended.stdout.splitlines() == list(SEEN)
+    assert ended.stdout == SEEN
+
+
+@pytest.mark.parametrize("module", ["trial", "sweep"])
+def test_a_trial_that_runs_alone_takes_what_is_free(module: str, tmp_path: Path) -> None:
+    """Of a sweep, the last; its controller is in Tune's actor, that of a single trial in an actor of Ray Train's."""
+    one = sets("search={seed: {choices: [0]}}", "budget={trials: 1, refinements: 0}", "trial.batch_size=2")
+    with cluster({"num_cpus": 3}) as found:
+        process = run(module, tmp_path / "out", found.address, *one)
+        wait_for(lambda: rooms(found)[-2:] == [1.0, 2.0], process, seconds=300)
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said[-3000:]
+        assert 1.0 not in rooms(found) and 2.0 not in rooms(found), "given back"

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft.tuners.lora.layer import Linear as PeftLinear
-from small import fresh
+from small import MANNER, evaluation, fresh, order
 
-from likra_ray.heads import adapters, lora, products
+from likra_ray.heads import adapters, attention, lora, products
+from likra_ray.heads.base import LoadedBase
+from likra_ray.heads.produce import Producer
+from likra_ray.heads.store import HeadStore
+from likra_ray.storage import Storage
 
 pytestmark = pytest.mark.skipif(
     not products.available(), reason="not for this processor: torch's own products are used"
@@ -218,3 +224,41 @@ def test_more_threads_make_the_same_bits(tokens: int, width: int, out: int) -> N
         torch.set_num_threads(before)
     for several in more:
         assert all(torch.equal(found, expected) for found, expected in zip(several, one, strict=True))
+
+
+def wide() -> LoadedBase:
+    """A base whose products, sums and attention are large enough to be shared out among threads."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=257, hidden_size=384, intermediate_size=1024, num_hidden_layers=3, num_attention_heads=6,
+        num_key_value_heads=2, max_position_embeddings=8192, bos_token_id=256, eos_token_id=256,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).requires_grad_(False).eval()
+    attention.install(model)
+    products.install(model)
+    return LoadedBase(model, fresh().tokenizer)
+
+
+def test_a_head_whose_worker_takes_and_gives_back_cpus_is_the_same(tmp_path: Path) -> None:
+    """Adapters, Adam's state and score tables, bit for bit; threads change between steps and within tables."""
+
+    def made(name: str, threads: tuple[int, ...]) -> Path:
+        base, turns = wide(), itertools.cycle(threads)
+        base.model.register_forward_pre_hook(lambda *_: torch.set_num_threads(next(turns)))
+        asked = order("negative", 0, 16, 32)
+        made_by = Producer(base, HeadStore(Storage(str(tmp_path / name))), MANNER, seed=0, roles=("negative",))
+        made_by.heads([asked], evaluation(), lambda *_: None)
+        return tmp_path / name
+
+    before = torch.get_num_threads()
+    try:
+        steady, restless = made("steady", (1,)), made("restless", (1, 2, 4, 3))
+    finally:
+        torch.set_num_threads(before)
+    files = sorted(path.relative_to(steady) for path in steady.rglob("*") if path.is_file())
+    assert len([path for path in files if path.suffix in (".safetensors", ".arrow")]) >= 5
+    for path in files:
+        if path.suffix in (".safetensors", ".arrow"):
+            assert (steady / path).read_bytes() == (restless / path).read_bytes(), path

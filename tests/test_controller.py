@@ -1,0 +1,46 @@
+"""What is derived of Ray Train by name exists there: a name that a release drops would be overridden in silence."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
+from ray.train.v2.torch.torch_trainer import TorchTrainer
+
+from likra_ray.controller import Trainer
+
+NAMES = [
+    (TorchTrainer, "_create_default_callbacks"),
+    (TorchTrainer, "_initialize_and_run_controller"),
+    (TrainController, "worker_group_cls"),
+    (TrainController, "run"),
+    (TrainController, "get_result"),
+    (WorkerGroup, "_create_placement_group"),
+]
+
+
+@pytest.mark.parametrize(("owner", "name"), NAMES, ids=lambda one: getattr(one, "__name__", one))
+def test_what_is_overridden_or_called_by_name_is_there(owner: type, name: str) -> None:
+    assert hasattr(owner, name)
+
+
+def test_ray_train_calls_what_is_overridden() -> None:
+    assert "_initialize_and_run_controller(" in inspect.getsource(TorchTrainer.fit)
+    assert "self.worker_group_cls.create(" in inspect.getsource(TrainController)
+    assert "self._create_placement_group(" in inspect.getsource(WorkerGroup)
+
+
+def test_no_process_is_started_for_data_sets_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    from likra_ray import controller
+
+    def kinds() -> set[str]:
+        trainer = Trainer(lambda: None, note_room=lambda room: None)
+        return {type(one).__name__ for one in trainer._create_default_callbacks()}
+
+    monkeypatch.setattr(controller, "_in_actor", lambda: True)
+    inside = kinds()
+    monkeypatch.setattr(controller, "_in_actor", lambda: False)
+    assert kinds() - inside == {"PlacementGroupCleanerCallback"}
+    assert "DatasetsCallback" not in inside and "BackendSetupCallback" in inside
