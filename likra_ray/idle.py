@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 EVERY = 2.0
 """Seconds between two looks."""
-PATIENCE = 0.5
+PATIENCE = 2.0
 """Seconds a place is waited for that looked free: another worker may have been faster."""
 
 
@@ -27,7 +27,7 @@ class Cpus:
     def __init__(self, leases: Any, holder: str, placed: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         """leases: handle of the job's actor (heads/leases.py); holder: the trial; placed: CPUs; clock: seconds."""
         self._leases, self._holder, self._placed, self._clock = leases, holder, placed, clock
-        self._taken: list[tuple[int, Any]] = []
+        self._taken: list[tuple[float, Any]] = []
         self._looked = -math.inf
         self._compute()
 
@@ -37,10 +37,10 @@ class Cpus:
         return self._placed + sum(cpus for cpus, _ in self._taken)
 
     def look(self) -> None:
-        """Take whole CPUs that are allowed and free, or give back what is no longer allowed, unless it just looked.
+        """Double its CPUs as far as is allowed and free, or give back what is not allowed, unless it just looked.
 
-        More threads make the same bits where products are oneDNN's (tests); elsewhere a head keeps the number it began
-        with, so that it does not tell when its neighbour ended.
+        One, two and four threads make the same bits where products are oneDNN's, three do not (tests, docs/LOG.md).
+        Elsewhere a head keeps the number it began with, so that it does not tell when its neighbour ended.
         """
         import ray
 
@@ -71,8 +71,8 @@ class Cpus:
         from ray.util import placement_group
 
         machine = ray.get_runtime_context().get_node_id()
-        more = math.floor(min(allowed - self.count, _free(machine)))
-        if more < 1:
+        more = doubled(self.count, most=min(allowed, self.count + _free(machine))) - self.count
+        if not more:
             return
         room = placement_group([{"CPU": more}], bundle_label_selector=[{"ray.io/node-id": machine}])
         ray.get(self._leases.note_room.remote(self._holder, room))  # first: this worker may die while it waits
@@ -85,6 +85,13 @@ class Cpus:
 
         while self._taken and self.count > allowed:
             remove_placement_group(self._taken.pop()[1])
+
+
+def doubled(cpus: float, *, most: float) -> float:
+    """The largest of cpus, 2 cpus, 4 cpus, ... that is no more than `most`, or cpus."""
+    while 2 * cpus <= most:
+        cpus *= 2
+    return cpus
 
 
 def _free(machine: str) -> float:

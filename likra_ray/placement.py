@@ -91,9 +91,9 @@ WIDEST = 4
 
 
 def cpus_each(machines: Sequence[Machine], resources: ResourcesSpec, trials: int) -> float:
-    """CPUs for each worker where so many trials run on these machines and no more will: up to `WIDEST` times
+    """CPUs for each worker where so many trials run on these machines and no more will: twice or `WIDEST` times
     `resources.cpus` where some would else be idle. Trials on GPUs, or on parts of a CPU, keep theirs."""
-    for times in range(WIDEST, 1, -1):
+    for times in (WIDEST, 2):
         wider = resources.model_copy(update={"cpus": resources.cpus * times})
         whole = resources.cpus % 1 == 0 and not resources.gpus
         if whole and _workers(machines, needs(wider)) // resources.workers >= trials:

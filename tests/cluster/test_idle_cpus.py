@@ -40,36 +40,42 @@ class Worker:
 
 a, b = Worker.remote("a"), Worker.remote("b")
 look = lambda worker, after=10.0: ray.get(worker.look.remote(after))
+
+def until(worker, cpus):                 # on a busy machine Ray may need more than one look
+    while look(worker) != cpus:
+        time.sleep(0.1)
+    return cpus
+
 print("nobody allowed it", look(a), look(b))
 trial.allow(2)
-print("as is allowed", look(a), free(1), look(a))
+print("as is allowed", until(a, 2), free(1), look(a))
 trial.allow(4)
-print("the last that is free", look(b), free(0), look(b), look(a))
+print("the last that is free", until(b, 2), free(0), look(b), look(a))
 trial.release("b")
 ray.kill(b)
-print("what the other had", free(2), look(a, 0.1), look(a), free(0))
+print("what the other had", free(2), look(a, 0.1), until(a, 4), free(0))
 trial.allow(1)
 print("given back", look(a), free(3))
 trial.allow(3)
-print("and taken again", look(a), free(1))
+print("and taken again", until(a, 2), free(2))
 trial.release("a")
 ray.kill(a)
 print("gone with its trial", free(4))
 c = Worker.remote("c", same_bits=False)
-print("at the start", look(c), free(1))
+print("at the start", look(c), free(2))
 trial.allow(4)
-print("not in the middle, where bits would tell", look(c), free(1))
+print("not in the middle, where bits would tell", look(c), free(2))
 """
 
 SEEN = """nobody allowed it 1.0 1.0
-as is allowed 2.0 1 2.0
-the last that is free 2.0 0 2.0 2.0
-what the other had 2 2.0 4.0 0
+as is allowed 2 1 2.0
+the last that is free 2 0 2.0 2.0
+what the other had 2 2.0 4 0
 given back 1.0 3
-and taken again 3.0 1
+and taken again 2 2
 gone with its trial 4
-at the start 3.0 1
-not in the middle, where bits would tell 3.0 1
+at the start 2.0 2
+not in the middle, where bits would tell 2.0 2
 """
 
 
@@ -84,9 +90,9 @@ def test_cpus_that_are_free_are_taken_and_given_back() -> None:
 def test_a_trial_that_runs_alone_takes_what_is_free(module: str, tmp_path: Path) -> None:
     """Of a sweep, the last; its controller is in Tune's actor, that of a single trial in an actor of Ray Train's."""
     one = sets("search={seed: {choices: [0]}}", "budget={trials: 1, refinements: 0}", "trial.batch_size=2")
-    with cluster({"num_cpus": 3}) as found:
+    with cluster({"num_cpus": 4}) as found:
         process = run(module, tmp_path / "out", found.address, *one)
-        wait_for(lambda: rooms(found)[-2:] == [1.0, 2.0], process, seconds=300)
+        wait_for(lambda: rooms(found) == [1.0, 3.0], process, seconds=300)
         _, said = process.communicate(timeout=300)
         assert process.returncode == 0, said[-3000:]
-        assert 1.0 not in rooms(found) and 2.0 not in rooms(found), "given back"
+        assert not rooms(found), "given back"

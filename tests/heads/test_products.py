@@ -219,7 +219,7 @@ def test_more_threads_make_the_same_bits(tokens: int, width: int, out: int) -> N
 
     before = torch.get_num_threads()
     try:
-        one, *more = [made(threads) for threads in (1, 2, 3, 4)]
+        one, *more = [made(threads) for threads in (1, 2, 4)]
     finally:
         torch.set_num_threads(before)
     for several in more:
@@ -242,7 +242,7 @@ def wide() -> LoadedBase:
 
 
 def test_a_head_whose_worker_takes_and_gives_back_cpus_is_the_same(tmp_path: Path) -> None:
-    """Adapters, Adam's state and score tables, bit for bit; threads change between steps and within tables."""
+    """Adapters, Adam's state and score tables, bit for bit; one, two and four threads, changed at every pass."""
 
     def made(name: str, threads: tuple[int, ...]) -> Path:
         base, turns = wide(), itertools.cycle(threads)
@@ -254,7 +254,7 @@ def test_a_head_whose_worker_takes_and_gives_back_cpus_is_the_same(tmp_path: Pat
 
     before = torch.get_num_threads()
     try:
-        steady, restless = made("steady", (1,)), made("restless", (1, 2, 4, 3))
+        steady, restless = made("steady", (1,)), made("restless", (1, 2, 4))
     finally:
         torch.set_num_threads(before)
     files = sorted(path.relative_to(steady) for path in steady.rglob("*") if path.is_file())
