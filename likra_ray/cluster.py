@@ -30,10 +30,19 @@ NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 def here() -> dict[str, str]:
-    """Ray's label selector for the driver's own machine: what runs there dies with the driver and no sooner."""
+    """Ray's label selector for this process's machine: what the driver starts there dies with it and no sooner."""
     import ray
 
     return {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+
+
+def free_here() -> float:
+    """CPUs of this process's machine that nobody holds."""
+    from ray._private.state import available_resources_per_node
+
+    [machine] = here().values()
+    free: dict[str, dict[str, float]] = available_resources_per_node()  # type: ignore[no-untyped-call]
+    return free.get(machine, {}).get("CPU", 0.0)
 
 
 def machines() -> dict[str, dict[str, float]]:

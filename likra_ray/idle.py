@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from likra_ray import cluster
+
 log = logging.getLogger(__name__)
 
 EVERY = 2.0
@@ -70,11 +72,10 @@ class Cpus:
         import ray
         from ray.util import placement_group
 
-        machine = ray.get_runtime_context().get_node_id()
-        more = doubled(self.count, most=min(allowed, self.count + _free(machine))) - self.count
+        more = doubled(self.count, most=min(allowed, self.count + cluster.free_here())) - self.count
         if not more:
             return
-        room = placement_group([{"CPU": more}], bundle_label_selector=[{"ray.io/node-id": machine}])
+        room = placement_group([{"CPU": more}], bundle_label_selector=[cluster.here()])
         ray.get(self._leases.note_room.remote(self._holder, room))  # first: this worker may die while it waits
         self._taken.append((more, room))
         if not room.wait(timeout_seconds=PATIENCE):
@@ -92,11 +93,3 @@ def doubled(cpus: float, *, most: float) -> float:
     while 2 * cpus <= most:
         cpus *= 2
     return cpus
-
-
-def _free(machine: str) -> float:
-    """CPUs of a machine that nobody holds."""
-    from ray._private.state import available_resources_per_node
-
-    free: dict[str, dict[str, float]] = available_resources_per_node()  # type: ignore[no-untyped-call]
-    return free.get(machine, {}).get("CPU", 0.0)
