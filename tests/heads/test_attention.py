@@ -32,23 +32,41 @@ ATTENDS = {
 """By architecture: whether its attention goes by trees."""
 
 
+WAYS = {
+    "side by side": {"MANY": 10**9},
+    "products": {"MANY": 1, "NEAR": 10**9},
+    "products, prefix apart": {"MANY": 1, "NEAR": 0},
+}
+"""How trees are attended to, and what makes it so."""
+
+
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> set[int]:
-    """Sizes of the batches that scaled_dot_product_attention is asked for."""
+    """Trees that were attended to at once: sizes of the batches that scaled_dot_product_attention and products took."""
     seen: set[int] = set()
-    asked = torch.nn.functional.scaled_dot_product_attention
+    asked, products = torch.nn.functional.scaled_dot_product_attention, attention.products
 
     def watched(query: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
         seen.add(query.shape[0])
         return asked(query, *rest, **named)
 
+    def watched_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, trees: Any, *rest: Any) -> Any:
+        seen.add(len(trees.visible))
+        return products(query, key, value, trees, *rest)
+
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    monkeypatch.setattr(attention, "products", watched_products)
     return seen
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ATTENDS)
 @pytest.mark.parametrize("count", [0, 2], ids=lambda count: f"{count} shots")
-def test_scores_by_trees_are_scores_under_the_mask(tiny: Any, batches: set[int], name: str, count: int) -> None:
+def test_scores_by_trees_are_scores_under_the_mask(
+    tiny: Any, batches: set[int], monkeypatch: pytest.MonkeyPatch, name: str, count: int, way: str
+) -> None:
+    for setting, value in WAYS[way].items():
+        monkeypatch.setattr(attention, setting, value)
     by_mask = random_model(name)
     by_trees = copy.deepcopy(by_mask)
     attention.install(by_trees)
@@ -60,6 +78,68 @@ def test_scores_by_trees_are_scores_under_the_mask(tiny: Any, batches: set[int],
     trees = len(plant(tiny.tokenizer, lopsided(), shots()[:count]).trees)
     assert trees > 1
     assert (max(batches, default=1) == trees) == ATTENDS[name]
+
+
+def drawn(sizes: tuple[int, ...], prefix: int, dtype: torch.dtype) -> tuple[Any, ...]:
+    """Query, key and value of six heads, two of keys, and the trees they are of."""
+    generator = torch.Generator().manual_seed(len(sizes))
+    whole = [torch.rand(size, size, generator=generator) < 0.6 for size in sizes]
+    trees = attention.blocks([(seen | torch.eye(len(seen), dtype=torch.bool)).tril() for seen in whole], prefix)
+    tokens = sum(sizes)
+    shapes = (1, 6, tokens, 16), (1, 2, prefix + tokens, 16), (1, 2, prefix + tokens, 16)
+    return *(torch.randn(shape, generator=generator).to(dtype) for shape in shapes), trees
+
+
+CASES = {
+    "no prefix": ((9, 4, 1, 7, 9, 3, 2, 8), 0),
+    "a short prefix": ((9, 4, 1, 7, 9, 3, 2, 8), 5),
+    "a long prefix": ((9, 4, 1, 7, 9, 3, 2, 8, 130), 140),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_products_are_attention_side_by_side(monkeypatch: pytest.MonkeyPatch, case: str, dtype: torch.dtype) -> None:
+    query, key, value, trees = drawn(*CASES[case], dtype)
+    with torch.no_grad():
+        assert attention._by_products(query, key, value, trees)
+        found, _ = attention.attend(None, query, key, value, None, trees=trees)
+        monkeypatch.setattr(attention, "_by_products", lambda *_: False)
+        expected, _ = attention.attend(None, query, key, value, None, trees=trees)
+    assert found.dtype == dtype
+    close = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 0.03}[dtype]
+    torch.testing.assert_close(found, expected, rtol=0, atol=close)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_products_do_not_tell_how_many_threads_made_them(case: str) -> None:
+    """Bit for bit, as idle CPUs come and go in the middle of a table (likra_ray/idle.py)."""
+    given = drawn(*CASES[case], torch.float32)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            with torch.no_grad():
+                found.append(attention.products(*given, 0.25))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+UNSUITED = {
+    "a gradient": ((8,) * 8, 0, True),
+    "few trees": ((8,) * 7, 0, False),
+    "a large tree": ((8,) * 8 + (129,), 0, False),
+}
+
+
+@pytest.mark.parametrize("case", UNSUITED)
+def test_products_are_left_to_the_kernel_where_they_are_unsuited(case: str) -> None:
+    sizes, prefix, gradient = UNSUITED[case]
+    query, key, value, trees = drawn(sizes, prefix, torch.float32)
+    with torch.set_grad_enabled(gradient):
+        assert not attention._by_products(query, key, value, trees)
 
 
 def test_gradients_by_trees_are_gradients_under_the_mask(batches: set[int]) -> None:
