@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks import timing, workloads
-from likra_ray.heads import adapters, base, together, training
+from likra_ray.heads import adapters, allocation, base, together, training
 from likra_ray.heads.engines import PlainEngine
 from likra_ray.heads.orders import BASELINES, ROLES, Role
 from likra_ray.heads.tokens import encode
@@ -46,6 +46,8 @@ def main() -> None:
     if max(arguments.heads) > len(NAMES):
         parser.error(f"--heads: {max(arguments.heads)}; allowed: at most {len(NAMES)}")
     torch.set_num_threads(arguments.threads)
+    if arguments.device == "cpu":
+        allocation.keep_freed()  # as the platform's workers do
     print(f"{timing.machine()}, {arguments.device}, torch {torch.__version__}, {arguments.dtype}; "
           f"{arguments.steps} steps, medians of {arguments.rounds}\n")  # fmt: skip
     print("| base | batch | heads | tokens per step | apart, s | at once, s | gain |")
