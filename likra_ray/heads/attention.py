@@ -221,6 +221,7 @@ def _of_prefix(
 
 
 @functools.cache
+@torch.autocast("cpu", enabled=False)
 def prefix_apart() -> bool:
     """Whether torch's kernel gives log-sum-exps that are what they seem; its operator is not among documented ones."""
     generator = torch.Generator().manual_seed(0)

@@ -127,6 +127,13 @@ def test_products_do_not_tell_how_many_threads_made_them(case: str) -> None:
     assert torch.equal(found[0], found[2])
 
 
+def test_the_kernel_for_prefixes_is_known_under_autocast_too() -> None:
+    """A worker that computes in bf16 asks there first, and keeps the answer."""
+    attention.prefix_apart.cache_clear()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert attention.prefix_apart()
+
+
 UNSUITED = {
     "a gradient": ((8,) * 8, 0, True),
     "few trees": ((8,) * 7, 0, False),
