@@ -221,18 +221,18 @@ def _of_prefix(
 
 
 @functools.cache
-@torch.autocast("cpu", enabled=False)
 def prefix_apart() -> bool:
     """Whether torch's kernel gives log-sum-exps that are what they seem; its operator is not among documented ones."""
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(1, heads, 3, 8, generator=generator) for heads in (4, 2, 2))
-    logits = query[0].unflatten(0, (2, 2)) @ key[0][:, None].transpose(2, 3)
-    found = (logits.softmax(-1) @ value[0][:, None]).flatten(0, 1).transpose(0, 1)
-    expected = found, logits.logsumexp(-1).flatten(0, 1).transpose(0, 1)
-    try:
-        return all(map(torch.allclose, _of_prefix(query, key, value, 1.0), expected))
-    except (AttributeError, RuntimeError, TypeError):
-        return False
+    with torch.autocast("cpu", enabled=False):
+        logits = query[0].unflatten(0, (2, 2)) @ key[0][:, None].transpose(2, 3)
+        found = (logits.softmax(-1) @ value[0][:, None]).flatten(0, 1).transpose(0, 1)
+        expected = found, logits.logsumexp(-1).flatten(0, 1).transpose(0, 1)
+        try:
+            return all(map(torch.allclose, _of_prefix(query, key, value, 1.0), expected))
+        except (AttributeError, RuntimeError, TypeError):
+            return False
 
 
 def install(model: Any) -> None:
