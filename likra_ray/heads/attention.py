@@ -5,10 +5,11 @@ thrown away. Here the trees lie side by side in a batch (padded here alone, to t
 prefix they share, and query heads that share keys are one longer sequence: T x (prefix + one tree) products. It gives
 what transformers' own scaled_dot_product_attention gives under the row's mask, up to rounding (tests).
 
-Scores on a CPU are made of small trees by two plain products and a softmax, since the kernel behind
-scaled_dot_product_attention takes some 3 ms a row and layer for however little, and the prefix is attended to once for
-all trees, without a mask or a copy for each: what a token found there counts, in the softmax over its tree, as one more
-column whose logit is the log-sum-exp of the prefix's (docs/LOG.md, 2026-11-28, evening).
+Scores on a CPU are made of small trees by two plain products and a softmax: the kernel behind
+scaled_dot_product_attention takes 3 ms of a row and layer with 32 trees of 31 tokens, most of it not arithmetic. A long
+prefix is attended to once for all trees, without a mask or a copy for each: what a token found there counts, in the
+softmax over its tree, as one more column whose logit is the log-sum-exp of the prefix's (docs/LOG.md, 2026-11-28,
+evening).
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ ARGUMENT = "trees"
 """The keyword of a forward pass that says where a row's trees lie; without it attention is transformers' own."""
 
 SMALL = 128
-"""Tokens of the largest tree of a row that is scored by plain products, where the prefix has no more (measured)."""
+"""Tokens of the largest tree of a row that is scored by plain products: above, the kernel is as fast and needs less
+memory (docs/LOG.md, 2026-11-28, evening)."""
 
 NEAR = 32
-"""Tokens of a prefix at most that every tree attends to with its own (measured)."""
+"""Tokens of a prefix at most that every tree attends to with its own: for two tokens the kernel alone took as long as
+all products of the trees (same entry); where it begins to pay was not measured finer."""
 
 MANY = 16
-"""Products in a batch at least: with four threads or more for each, MKL cuts a product in parts and makes other bits;
-a table must not tell how many there were (measured with 1 to 64 threads)."""
+"""Products in a batch at least: with four threads or more for each, MKL cuts a product in parts and makes other bits,
+and a table must not tell how many threads there were. So it does not below 64 (measured to there; same entry)."""
 
 
 class Order(NamedTuple):
@@ -52,7 +55,7 @@ class Order(NamedTuple):
     """(N, 1, 1, L, C) fp32: 0 where a token sees a column, else -inf."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Blocks:
     """Where the trees of a row lie: N trees, the largest of L tokens, behind P of prefix; T tokens in the row."""
 
@@ -62,7 +65,8 @@ class Blocks:
     """(T,) int64: where each token of the row lies among those."""
     visible: torch.Tensor
     """(N, 1, L, P + L) bool: token sees column; padding sees itself, so that no row of it is empty."""
-    _orders: dict[tuple[int, int], Order] = field(default_factory=dict, repr=False, compare=False)
+    _orders: dict[tuple[int, int], Order] = field(default_factory=dict, repr=False)
+    """What `order` has made, by (K, G)."""
 
     def to(self, device: torch.device) -> Blocks:
         return Blocks(self.places.to(device), self.back.to(device), self.visible.to(device))
@@ -73,7 +77,7 @@ class Blocks:
         return self.visible.shape[3] - self.visible.shape[2]
 
     @property
-    def far(self) -> int:
+    def apart(self) -> int:
         """Columns attended to apart from a token's tree: all of a prefix, unless it is short."""
         return self.prefix if self.prefix > NEAR else 0
 
@@ -91,10 +95,10 @@ class Blocks:
         head = (tree[:, None, None] * kinds + kind[:, None]) * group + member  # (T, K, G)
         keys = places[:, 0] * kinds + kind[:, None]
         if self.prefix:
-            near = torch.arange(self.far, self.prefix).expand(count, 1, -1)
+            near = torch.arange(self.apart, self.prefix).expand(count, 1, -1)
             columns = torch.cat([near, self.prefix + places[:, 0]], dim=2)
             keys = kind[:, None] * (self.prefix + len(self.back)) + columns
-        seen = self.visible[:, :, None, :, self.far :]
+        seen = self.visible[:, :, None, :, self.apart :]
         return Order(
             queries=(places * (kinds * group) + (kind[:, None] * group + member)[None, :, :, None]).reshape(-1),
             queries_back=(head * longest + within[:, None, None]).reshape(-1),
@@ -142,7 +146,7 @@ def attend(
 
     def side_by_side(row: torch.Tensor) -> torch.Tensor:
         """(1, heads, T, D) -> (N, L, heads, D)"""
-        return row[0].transpose(0, 1).index_select(0, trees.places).view(count, longest, -1, width)
+        return row[0].transpose(0, 1).index_select(0, trees.places).view(count, longest, row.shape[1], -1)
 
     def behind_prefix(whole: torch.Tensor) -> torch.Tensor:
         """(1, K, P + T, D) -> (N, K, P + L, D)"""
@@ -164,16 +168,18 @@ def attend(
 
 def _by_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, trees: Blocks) -> bool:
     """Whether `products` is used: for scores, on a CPU, of many small trees."""
+    if query.device.type != "cpu" or torch.is_grad_enabled():
+        return False
     count, _, longest, _ = trees.visible.shape
-    small = longest <= max(SMALL, trees.far) and count * key.shape[1] >= MANY
-    apart = trees.far == 0 or (value.shape[3] == query.shape[3] and prefix_apart())
-    return query.device.type == "cpu" and not torch.is_grad_enabled() and small and apart
+    if longest > SMALL or count * key.shape[1] < MANY:
+        return False
+    return trees.apart == 0 or (value.shape[3] == query.shape[3] and prefix_apart())
 
 
 def products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, trees: Blocks, scale: float) -> torch.Tensor:
     """`attend` as plain products, at least in fp32, without a gradient; (1, T, H, D) in the dtype of `query`."""
     count, _, longest, _ = trees.visible.shape
-    kinds, far = key.shape[1], trees.far
+    kinds, apart = key.shape[1], trees.apart
     heads, tokens, width = query.shape[1:]
     order = trees.order(kinds, heads // kinds)
     wide = torch.promote_types(query.dtype, torch.float32)
@@ -188,14 +194,14 @@ def products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, trees:
         asking = query[0].transpose(0, 1).reshape(-1, width).index_select(0, order.queries)
         scores = torch.bmm(asking.view(count * kinds, -1, width).to(wide).mul_(scale), near(key).transpose(1, 2))
         scores = scores.view(count, kinds, heads // kinds, longest, -1).add_(order.hidden)
-        if far:
-            before, logit = _of_prefix(query, key[:, :, :far], value[:, :, :far], scale)
+        if apart:
+            before, logit = _of_prefix(query, key[:, :, :apart], value[:, :, :apart], scale)
             logit = logit.reshape(-1).index_select(0, order.queries).view(*scores.shape[:-1], 1)
             scores = torch.cat([scores, logit.to(wide)], dim=-1)
         weights = scores.softmax(-1).view(count * kinds, heads // kinds * longest, -1)
-        found = torch.bmm(weights[..., :-1] if far else weights, near(value)).view(count * heads * longest, -1)
+        found = torch.bmm(weights[..., :-1] if apart else weights, near(value)).view(count * heads * longest, -1)
         found = found.index_select(0, order.queries_back).view(tokens, heads, -1)
-        if far:
+        if apart:
             share = weights[..., -1].reshape(-1).index_select(0, order.queries_back).view(tokens, heads, 1)
             found.addcmul_(before.to(wide), share)
     return found[None].to(query.dtype)
@@ -213,8 +219,8 @@ def _of_prefix(
     shape = (kinds, heads // kinds, -1, width)
     found, logits = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query[0].unflatten(0, shape[:2]),
-        key[0][:, None].expand(shape),
-        value[0][:, None].expand(shape),
+        key[0][:, None].expand(shape).to(query.dtype),
+        value[0][:, None].expand(shape).to(query.dtype),
         scale=scale,
     )
     return found.permute(2, 0, 1, 3).reshape(tokens, heads, -1), logits.permute(2, 0, 1).reshape(tokens, heads)

@@ -80,20 +80,22 @@ def test_scores_by_trees_are_scores_under_the_mask(
     assert (max(batches, default=1) == trees) == ATTENDS[name]
 
 
-def drawn(sizes: tuple[int, ...], prefix: int, dtype: torch.dtype) -> tuple[Any, ...]:
+def drawn(sizes: tuple[int, ...], prefix: int, dtype: torch.dtype, *, value_width: int = 16) -> tuple[Any, ...]:
     """Query, key and value of six heads, two of keys, and the trees they are of."""
     generator = torch.Generator().manual_seed(len(sizes))
     whole = [torch.rand(size, size, generator=generator) < 0.6 for size in sizes]
     trees = attention.blocks([(seen | torch.eye(len(seen), dtype=torch.bool)).tril() for seen in whole], prefix)
     tokens = sum(sizes)
-    shapes = (1, 6, tokens, 16), (1, 2, prefix + tokens, 16), (1, 2, prefix + tokens, 16)
+    shapes = (1, 6, tokens, 16), (1, 2, prefix + tokens, 16), (1, 2, prefix + tokens, value_width)
     return *(torch.randn(shape, generator=generator).to(dtype) for shape in shapes), trees
 
 
+SIZES = (9, 4, 1, 7, 9, 3, 2, 8)
 CASES = {
-    "no prefix": ((9, 4, 1, 7, 9, 3, 2, 8), 0),
-    "a short prefix": ((9, 4, 1, 7, 9, 3, 2, 8), 5),
-    "a long prefix": ((9, 4, 1, 7, 9, 3, 2, 8, 130), 140),
+    "no prefix": (SIZES, 0),
+    "the longest prefix that is near": (SIZES, attention.NEAR),
+    "the shortest that is apart": (SIZES, attention.NEAR + 1),
+    "the largest tree": ((*SIZES, attention.SMALL), 140),
 }
 
 
@@ -111,20 +113,52 @@ def test_products_are_attention_side_by_side(monkeypatch: pytest.MonkeyPatch, ca
     torch.testing.assert_close(found, expected, rtol=0, atol=close)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_products_do_not_tell_how_many_threads_made_them(case: str) -> None:
-    """Bit for bit, as idle CPUs come and go in the middle of a table (likra_ray/idle.py)."""
-    given = drawn(*CASES[case], torch.float32)
+@pytest.mark.parametrize("prefix", [0, 140])
+def test_products_are_attention_side_by_side_for_narrow_values(monkeypatch: pytest.MonkeyPatch, prefix: int) -> None:
+    """Behind a prefix the kernel takes no values narrower than keys, and scaled_dot_product_attention does."""
+    query, key, value, trees = drawn(SIZES, prefix, torch.float32, value_width=8)
+    with torch.no_grad():
+        assert attention._by_products(query, key, value, trees) == (prefix == 0)
+        found, _ = attention.attend(None, query, key, value, None, trees=trees)
+        monkeypatch.setattr(attention, "_by_products", lambda *_: False)
+        expected, _ = attention.attend(None, query, key, value, None, trees=trees)
+    assert found.shape == (1, sum(SIZES), 6, 8)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("prefix", [0, 140])
+def test_products_take_what_autocast_leaves_in_two_dtypes(prefix: int) -> None:
+    """Queries and keys come out of a rotary embedding in fp32, values out of a product in bf16."""
+    query, key, value, trees = drawn(SIZES, prefix, torch.float32)
+    exact = attention.products(query, key, value, trees, 0.25)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = attention.products(query, key, value.bfloat16(), trees, 0.25)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact, rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("prefix", [0, 5, 140])
+def test_products_do_not_tell_how_many_threads_made_them(prefix: int, dtype: torch.dtype) -> None:
+    """Bit for bit, as idle CPUs come and go in the middle of a table (likra_ray/idle.py); the fewest products."""
+    *given, trees = drawn((49,) * 8, prefix, dtype)
+    assert len(trees.visible) * given[1].shape[1] == attention.MANY
     before, found = torch.get_num_threads(), []
     try:
-        for threads in (1, 2, 4):
+        for threads in (1, 2, 4, 32):
             torch.set_num_threads(threads)
             with torch.no_grad():
-                found.append(attention.products(*given, 0.25))
+                found.append(attention.products(*given, trees, 0.25))
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
+    assert all(torch.equal(found[0], other) for other in found[1:])
+
+
+def test_a_kernel_without_log_sum_exps_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = drawn(SIZES, 140, torch.float32)
+    monkeypatch.setattr(attention, "prefix_apart", lambda: False)
+    with torch.no_grad():
+        assert not attention._by_products(*given)
 
 
 def test_the_kernel_for_prefixes_is_known_under_autocast_too() -> None:
@@ -138,6 +172,7 @@ UNSUITED = {
     "a gradient": ((8,) * 8, 0, True),
     "few trees": ((8,) * 7, 0, False),
     "a large tree": ((8,) * 8 + (129,), 0, False),
+    "a large tree behind a larger prefix": ((8,) * 8 + (129,), 800, False),
 }
 
 
