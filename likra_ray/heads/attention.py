@@ -137,8 +137,8 @@ def attend(
     if trees is None or given.get("position_bias") is not None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **given)
     dropout, scale = given.get("dropout", 0.0), given.get("scaling")
-    if dropout == 0.0 and _by_products(query, key, value, trees):
-        return products(query, key, value, trees, query.shape[3] ** -0.5 if scale is None else scale), None
+    if dropout == 0.0 and _suited(query, key, value, trees):
+        return by_products(query, key, value, trees, query.shape[3] ** -0.5 if scale is None else scale), None
     count, _, longest, _ = trees.visible.shape
     prefix = trees.prefix
     kinds = key.shape[1]  # key heads; the query heads of each are neighbours
@@ -166,8 +166,8 @@ def attend(
     return by_token.reshape(count * longest, kinds * group, -1).index_select(0, trees.back)[None], None
 
 
-def _by_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, trees: Blocks) -> bool:
-    """Whether `products` is used: for scores, on a CPU, of many small trees."""
+def _suited(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, trees: Blocks) -> bool:
+    """Whether `by_products` is used: for scores, on a CPU, of many small trees."""
     if query.device.type != "cpu" or torch.is_grad_enabled():
         return False
     count, _, longest, _ = trees.visible.shape
@@ -176,7 +176,9 @@ def _by_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, tr
     return trees.apart == 0 or (value.shape[3] == query.shape[3] and prefix_apart())
 
 
-def products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, trees: Blocks, scale: float) -> torch.Tensor:
+def by_products(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, trees: Blocks, scale: float
+) -> torch.Tensor:
     """`attend` as plain products, at least in fp32, without a gradient; (1, T, H, D) in the dtype of `query`."""
     count, _, longest, _ = trees.visible.shape
     kinds, apart = key.shape[1], trees.apart

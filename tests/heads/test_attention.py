@@ -44,7 +44,7 @@ WAYS = {
 def batches(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """Trees that were attended to at once: sizes of the batches that scaled_dot_product_attention and products took."""
     seen: set[int] = set()
-    asked, products = torch.nn.functional.scaled_dot_product_attention, attention.products
+    asked, products = torch.nn.functional.scaled_dot_product_attention, attention.by_products
 
     def watched(query: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
         seen.add(query.shape[0])
@@ -55,7 +55,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> set[int]:
         return products(query, key, value, trees, *rest)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
-    monkeypatch.setattr(attention, "products", watched_products)
+    monkeypatch.setattr(attention, "by_products", watched_products)
     return seen
 
 
@@ -104,9 +104,9 @@ CASES = {
 def test_products_are_attention_side_by_side(monkeypatch: pytest.MonkeyPatch, case: str, dtype: torch.dtype) -> None:
     query, key, value, trees = drawn(*CASES[case], dtype)
     with torch.no_grad():
-        assert attention._by_products(query, key, value, trees)
+        assert attention._suited(query, key, value, trees)
         found, _ = attention.attend(None, query, key, value, None, trees=trees)
-        monkeypatch.setattr(attention, "_by_products", lambda *_: False)
+        monkeypatch.setattr(attention, "_suited", lambda *_: False)
         expected, _ = attention.attend(None, query, key, value, None, trees=trees)
     assert found.dtype == dtype
     close = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 0.03}[dtype]
@@ -118,9 +118,9 @@ def test_products_are_attention_side_by_side_for_narrow_values(monkeypatch: pyte
     """Behind a prefix the kernel takes no values narrower than keys, and scaled_dot_product_attention does."""
     query, key, value, trees = drawn(SIZES, prefix, torch.float32, value_width=8)
     with torch.no_grad():
-        assert attention._by_products(query, key, value, trees) == (prefix == 0)
+        assert attention._suited(query, key, value, trees) == (prefix == 0)
         found, _ = attention.attend(None, query, key, value, None, trees=trees)
-        monkeypatch.setattr(attention, "_by_products", lambda *_: False)
+        monkeypatch.setattr(attention, "_suited", lambda *_: False)
         expected, _ = attention.attend(None, query, key, value, None, trees=trees)
     assert found.shape == (1, sum(SIZES), 6, 8)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
@@ -130,9 +130,9 @@ def test_products_are_attention_side_by_side_for_narrow_values(monkeypatch: pyte
 def test_products_take_what_autocast_leaves_in_two_dtypes(prefix: int) -> None:
     """Queries and keys come out of a rotary embedding in fp32, values out of a product in bf16."""
     query, key, value, trees = drawn(SIZES, prefix, torch.float32)
-    exact = attention.products(query, key, value, trees, 0.25)
+    exact = attention.by_products(query, key, value, trees, 0.25)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = attention.products(query, key, value.bfloat16(), trees, 0.25)
+        found = attention.by_products(query, key, value.bfloat16(), trees, 0.25)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, exact, rtol=0, atol=0.03)
 
@@ -148,7 +148,7 @@ def test_products_do_not_tell_how_many_threads_made_them(prefix: int, dtype: tor
         for threads in (1, 2, 4, 32):
             torch.set_num_threads(threads)
             with torch.no_grad():
-                found.append(attention.products(*given, trees, 0.25))
+                found.append(attention.by_products(*given, trees, 0.25))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(found[0], other) for other in found[1:])
@@ -158,7 +158,7 @@ def test_a_kernel_without_log_sum_exps_is_not_used(monkeypatch: pytest.MonkeyPat
     given = drawn(SIZES, 140, torch.float32)
     monkeypatch.setattr(attention, "prefix_apart", lambda: False)
     with torch.no_grad():
-        assert not attention._by_products(*given)
+        assert not attention._suited(*given)
 
 
 def test_the_kernel_for_prefixes_is_known_under_autocast_too() -> None:
@@ -181,7 +181,7 @@ def test_products_are_left_to_the_kernel_where_they_are_unsuited(case: str) -> N
     sizes, prefix, gradient = UNSUITED[case]
     query, key, value, trees = drawn(sizes, prefix, torch.float32)
     with torch.set_grad_enabled(gradient):
-        assert not attention._by_products(query, key, value, trees)
+        assert not attention._suited(query, key, value, trees)
 
 
 def test_gradients_by_trees_are_gradients_under_the_mask(batches: set[int]) -> None:
