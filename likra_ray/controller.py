@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.train import UserCallback
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.execution.controller import TrainController
@@ -57,13 +56,3 @@ class Trainer(TorchTrainer):
 
 def _in_actor() -> bool:
     return ray.get_runtime_context().get_actor_id() is not None
-
-
-class TellTune(UserCallback):
-    """Hands what rank 0 reports to Tune, from the process of its trial."""
-
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        """metrics: one report of each rank. Returns once Tune's driver has it; ends the process if Tune stops it."""
-        from ray import tune
-
-        tune.report(dict(metrics[0]))

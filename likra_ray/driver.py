@@ -21,7 +21,7 @@ from likra_ray.spec import SweepSpec, TrialSpec
 
 
 class ToStart:
-    """Trials of one call of Tune that have not begun."""
+    """Trials of one call of Tune whose workers have not begun."""
 
     def __init__(self, most: int) -> None:
         """most: that may be started; a search may find fewer points."""
@@ -35,9 +35,11 @@ class ToStart:
         else:
             self._most = self._chosen
 
-    def began(self, key: str) -> None:
-        """A trial began, or ended without; the same one counts once."""
+    def began(self, key: str) -> bool:
+        """A trial's workers are at it, or it ended without; returns whether that is new."""
+        new = key not in self._begun
         self._begun.add(key)
+        return new
 
     @property
     def left(self) -> int:
@@ -73,9 +75,12 @@ class Driver:
         self._let_workers_grow()
 
     def _let_workers_grow(self) -> None:
-        """Where no trial is left to start, those that run may have the CPUs that are free."""
+        """Where no trial is left to start, those that run may have the CPUs of waiting workers, and any free."""
+        if self._to_start.left:
+            return
+        trials.dismiss()
         running = len(self.progress.running)
-        if running and not self._to_start.left:
+        if running:
             trials.allow(cluster.cpus_each(self.sweep.trial.resources, running))
 
     def open_study(self, again: list[dict[str, Any]]) -> None:
@@ -112,12 +117,12 @@ class Driver:
         self.progress.start(key, results.named(point), time.monotonic())
         self.book.start_trial(key, results.named(point), trial)
         self._say(f"[driver] trial {key} starts: {results.named(point)}")
-        self._to_start.began(key)
-        self._let_workers_grow()
 
     def progressed(self, point: dict[str, Any], report: Mapping[str, Any]) -> None:
         """A trial's workers made steps or scored volumes; steps between two volumes are not printed."""
         key, trial = self._identify(point)
+        if self._to_start.began(key):
+            self._let_workers_grow()
         for event in news.events(report):
             self.progress.hear(key, event)
             running = self.progress.running[key]
@@ -132,8 +137,8 @@ class Driver:
         Raises OSError where the trial, or its record, found no room on the disk: so will all that follow.
         """
         key, trial = self._identify(point)
-        trials.release(key)
         result = results.read(self.book.storage, self.sweep.name, key)
+        trials.release(key, keep_group=not failed and result is not None)
         if result is None:
             if not failed:
                 return

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -126,12 +127,14 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
             num_samples=1 if listed else book.remaining,
             max_concurrent_trials=concurrent,
             time_budget_s=seconds,
+            reuse_actors=True,  # with the workers that a trial leaves (group.py)
         ),
         run_config=tune.RunConfig(
             name="tune", storage_path=scratch(book.storage, sweep.name), callbacks=[_callback(driver)], verbose=0
         ),
     )
     tuner.fit()
+    trials.dismiss()
 
 
 POINT = "point"
@@ -188,9 +191,10 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
     from ray import tune
 
     from likra_ray.analysis.objectives import objective_value
-    from likra_ray.controller import TellTune
     from likra_ray.trial import perform
 
+    # Before this actor gets another trial, Tune waits so many seconds for this function to end, or that trial is lost.
+    os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
     sweep = SweepSpec.model_validate(context["sweep"])
     storage = Storage(context["root"])
     point = _point(params)
@@ -202,7 +206,7 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
             sweep=sweep.name,
             material=context["material"],
             sampled=point,
-            callbacks=(TellTune(),),
+            in_tune=True,
         )
     except Exception as error:
         plan = plans.trial_plan(materials.read(storage, context["material"]), trial)

@@ -13,7 +13,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray.heads.store import HeadStore
 from likra_ray.records import TrialResult
-from likra_ray.spec import SweepSpec, TrialSpec
+from likra_ray.spec import ResourcesSpec, SweepSpec, TrialSpec
 from likra_ray.storage import Storage, absolute, scratch
 from likra_ray.workers import LEASES, work
 
@@ -57,7 +57,10 @@ def run_trial(
         keep = leases()
         allow(cluster.cpus_each(trial.resources, 1))
         written = materials.write(material, storage)
-        result = perform(trial, storage=storage, sweep=sweep.name, material=written, sampled=point)
+        try:
+            result = perform(trial, storage=storage, sweep=sweep.name, material=written, sampled=point)
+        finally:
+            release(plans.trial_plan(material, trial).key)
         del keep
     return result
 
@@ -69,12 +72,13 @@ def perform(
     sweep: str,
     material: str,
     sampled: Mapping[str, Any],
-    callbacks: tuple[Any, ...] = (),
+    in_tune: bool = False,
 ) -> TrialResult:
     """Train and score what is missing, analyse, write ``<sweep>/trials/<key>/result.json``; returns what stands there.
 
-    storage: the output folder; material: name of the questions in it; callbacks: Ray Train's, for progress.
-    A finished trial is read, not run. Raises what its workers raise.
+    storage: the output folder; material: name of the questions in it; in_tune: this is a Tune actor, which is told what
+    workers report and keeps them for its next trial. A finished trial is read, not run. Raises what its workers raise;
+    whoever called gives back what the trial holds (`release`).
     """
     began = time.monotonic()
     questions = materials.read(storage, material)
@@ -85,11 +89,8 @@ def perform(
     done: dict[str, Any] = {"trained": {}, "seconds": {}, "retried": [], "repaired": []}
     store = HeadStore(storage)
     if results.stored_tables(store, plan) is None or results.answer_tokens(store, plan) is None:
-        try:
-            fit = functools.partial(_fit, trial, storage, sweep, material, plan.key, callbacks)
-            done = _workers(trial, plan.key, fit)
-        finally:
-            release(plan.key)
+        task = {"root": storage.root, "material": material, "trial": trial.model_dump(mode="json"), "key": plan.key}
+        done = _workers(trial, plan.key, functools.partial(_fit, trial, task, scratch(storage, sweep), in_tune))
     tables, tokens = results.stored_tables(store, plan), results.answer_tokens(store, plan)
     if tables is None or tokens is None:
         raise results.Unfinished(f"trial {plan.key}: the workers ended, but not every score table is there")
@@ -120,6 +121,7 @@ def _workers(trial: TrialSpec, key: str, fit: Callable[[], dict[str, Any]]) -> d
         except Exception as error:
             if cluster.not_placed(error):
                 # `places` is asked anew: machines are starting, or those that had room are gone or busy.
+                dismiss()
                 allow(trial.resources.cpus)
                 log.warning("trial %s waits for room for its workers", key)
                 continue
@@ -135,22 +137,30 @@ def _workers(trial: TrialSpec, key: str, fit: Callable[[], dict[str, Any]]) -> d
             release(key)
 
 
-def _fit(
-    trial: TrialSpec,
-    storage: Storage,
-    sweep: str,
-    material: str,
-    key: str,
-    callbacks: tuple[Any, ...],
-) -> dict[str, Any]:
-    """Start the trial's Ray Train workers and wait; returns what rank 0's `work` returns."""
+def _fit(trial: TrialSpec, task: dict[str, Any], folder: str, in_tune: bool) -> dict[str, Any]:
+    """Let Ray Train workers do the trial and wait; returns what rank 0's `work` returns.
+
+    task: as of `work`; folder: for what Ray Train writes.
+    """
+    cluster.places(trial.resources)
+    if in_tune:
+        from likra_ray import group
+
+        return group.run(leases(), task, functools.partial(_train, trial.resources, task, folder))
+    returned: dict[str, Any] = _train(trial.resources, task, folder).return_value
+    return returned
+
+
+def _train(resources: ResourcesSpec, task: dict[str, Any], folder: str, group: Any = None) -> Any:
+    """Start workers with a trial and wait for as long as there are any; returns Ray Train's result or raises its error.
+
+    group: who follows them where they are to do other trials too (group.py).
+    """
     from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 
     from likra_ray.controller import Trainer
     from likra_ray.rendezvous import Rendezvous
 
-    resources = trial.resources
-    cluster.places(resources)
     leases()
     # A process that is stopped, or holds its interpreter, cannot find out itself that it stands still.
     os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = f"{resources.stall_minutes * 60:g}"
@@ -158,21 +168,16 @@ def _fit(
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     trainer = Trainer(
         work,
-        train_loop_config={
-            "root": storage.root,
-            "material": material,
-            "trial": trial.model_dump(mode="json"),
-            "key": key,
-        },
+        train_loop_config={"task": task, "group": group and group.name},
         scaling_config=ScalingConfig(
             num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=placement.needs(resources)
         ),
         torch_config=Rendezvous(backend="nccl" if resources.gpus else "gloo"),
-        note_room=functools.partial(note_room, key),
+        note_room=functools.partial(note_room, group.name if group else task["key"]),
         run_config=RunConfig(
-            name=f"train-{key}",
-            storage_path=scratch(storage, sweep),
-            callbacks=list(callbacks),
+            name=f"train-{task['key']}",
+            storage_path=folder,
+            callbacks=[group] if group else [],
             # Otherwise it would wait for room for ever.
             failure_config=FailureConfig(controller_failure_limit=0),
             logging_config=LoggingConfig(log_level="ERROR"),
@@ -181,8 +186,7 @@ def _fit(
     result = trainer.fit()
     if result.error is not None:
         raise result.error
-    returned: dict[str, Any] = result.return_value  # type: ignore[attr-defined]  # of Train V2's Result
-    return returned
+    return result
 
 
 def leases() -> Any:
@@ -225,12 +229,27 @@ def note_room(holder: str, room: Any) -> None:
     ray.get(leases().note_room.remote(holder, room))
 
 
-def release(holder: str) -> None:
-    """Give back every lease a trial holds, and the room of its workers: it ended, or its processes died."""
+def release(holder: str, *, keep_group: bool = False) -> None:
+    """Give back every lease a trial holds, and the room of its workers: it ended, or its processes died.
+
+    keep_group: workers that wait for another trial keep theirs.
+    """
     import ray
+
+    _remove(ray.get(leases().release_all.remote(holder, keep_group)))
+
+
+def dismiss() -> None:
+    """End the workers that wait for another trial: there is none, or one waits for their room."""
+    import ray
+
+    _remove(ray.get(leases().dismiss.remote()))
+
+
+def _remove(rooms: Iterable[Any]) -> None:
     from ray.util import remove_placement_group
 
-    for room in ray.get(leases().release_all.remote(holder)):
+    for room in rooms:
         remove_placement_group(room)  # nothing happens to one that is gone, as it is where the trial ended by itself
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,26 +27,64 @@ from likra_ray.storage import Storage
 LEASES = "likra_ray-head-leases"
 """Name of the actor that knows which head is being made by whom."""
 
+ENDED = "ended"
+"""In a report: what a worker did for a trial that ended well, where it is to do another."""
+
+LOOK = 0.1
+"""Seconds between two looks for the next trial."""
+
 
 def work(config: dict[str, Any]) -> dict[str, Any]:
-    """What every worker of a trial does; it is killed where it stands still for trial.resources.stall_minutes."""
+    """What every worker of a trial does; returns, or reports, what it did: examples trained, tables scored, seconds.
+
+    config: `task`, the trial's root, material, trial and key; `group`, the name by which its workers are handed another
+    task when this one ended (group.py), until their process is ended; None where there is only this one.
+    """
     import ray
     import ray.train
     import ray.train.v2._internal.execution.context as reports
 
     for name in ("ray.train", reports.__file__):  # it logs every report under the name of that file
         logging.getLogger(name).setLevel(logging.ERROR)
+    done = _watched(config["task"])
+    for number in itertools.count(1):
+        if config["group"] is None:
+            return done
+        ray.train.report({ENDED: done})
+        done = _watched(_next(config["group"], number))
+    raise AssertionError("numbers have no end")
+
+
+def _next(group: str, number: int) -> dict[str, Any]:
+    """The trial after `number` others, once there is one. What those held of memory is given back first."""
+    import ray
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()  # does nothing where no GPU is used
+    task: dict[str, Any] | None = None
+    while task is None:
+        time.sleep(LOOK)
+        task = ray.get(ray.get_actor(LEASES).given.remote(group, number))
+    return task
+
+
+def _watched(task: dict[str, Any]) -> dict[str, Any]:
+    """Do a trial; the process ends where it stands still for trial.resources.stall_minutes."""
+    import ray
+    import ray.train
+
     rank = ray.train.get_context().get_world_rank()
-    trial = TrialSpec.model_validate(config["trial"])
+    trial = TrialSpec.model_validate(task["trial"])
 
     def last_words(said: str) -> None:
-        ray.get(ray.get_actor(LEASES).say.remote(config["key"], f"worker {rank} hung and was killed: {said}"))
+        ray.get(ray.get_actor(LEASES).say.remote(task["key"], f"worker {rank} hung and was killed: {said}"))
 
     with stall.watched(trial.resources.stall_minutes * 60, last_words) as beat:
-        return _work(config, trial, rank, beat)
+        return _work(task, trial, rank, beat)
 
 
-def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[], None]) -> dict[str, Any]:
+def _work(task: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[], None]) -> dict[str, Any]:
     """beat: to be called at every pass through the model, and while others make what this trial needs."""
     import ray
     import ray.train
@@ -53,10 +93,10 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
     from likra_ray.heads.training import Diverged
 
     began = time.monotonic()
-    storage = Storage(config["root"])
-    material = materials.read(storage, config["material"])
+    storage = Storage(task["root"])
+    material = materials.read(storage, task["material"])
     plan = plans.trial_plan(material, trial)
-    cpus = idle.Cpus(ray.get_actor(LEASES), config["key"], trial.resources.cpus)
+    cpus = idle.Cpus(ray.get_actor(LEASES), task["key"], trial.resources.cpus)
 
     def moving() -> None:
         beat()
@@ -67,7 +107,7 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
 
     def leased(key: str) -> contextlib.AbstractContextManager[bool]:
         beat()
-        return lease(producer, config["key"], key)
+        return lease(producer, task["key"], key)
 
     asked = [plans.evaluation_order(plan, material), plans.prior_order(plan, material)]
     evaluations = [one for one in asked if one is not None]
@@ -79,7 +119,7 @@ def _work(config: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[]
 
     def report(order: HeadOrder, step: Any) -> None:
         if rank == 0 and producer.store.damaged:
-            ray.get_actor(LEASES).note_damaged.remote(config["key"], producer.store.damaged)
+            ray.get_actor(LEASES).note_damaged.remote(task["key"], producer.store.damaged)
         at_volume = step.examples in order.volumes
         if rank == 0 and at_volume:
             print(f"[rank 0] {order.role} head: {step.examples} of {order.volumes[-1]} examples, loss {step.loss:.4f}")

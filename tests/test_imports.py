@@ -42,6 +42,7 @@ MAY_IMPORT_RAY = {
     "cluster.py",
     "rendezvous.py",
     "controller.py",
+    "group.py",
     "idle.py",
 }
 MAY_IMPORT_MLFLOW = {"reporting/tracking.py", "reporting/mlflow_inputs.py", "reporting/mlflow_models.py"}
@@ -89,6 +90,7 @@ ORDER = (
     "workers",
     "rendezvous",
     "controller",
+    "group",
     "trial",
     "cost",
     "dry_run",

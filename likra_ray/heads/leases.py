@@ -6,7 +6,20 @@ trains at once), so the holder always goes on by itself and nobody waits for eve
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass
+class _Group:
+    """Workers that take one trial after another (group.py)."""
+
+    holder: str | None
+    """Whose trial they run; None while they wait for the next."""
+    given: int = 0
+    """Trials after the first."""
+    task: Any = None
+    """The last of those."""
 
 
 class Leases:
@@ -17,6 +30,7 @@ class Leases:
         self._words: dict[str, str] = {}
         self._damaged: dict[str, list[str]] = {}
         self._rooms: dict[str, list[Any]] = {}
+        self._groups: dict[str, _Group] = {}
         self._allowed: float | None = None
 
     def acquire(self, key: str, holder: str) -> bool:
@@ -29,13 +43,48 @@ class Leases:
             del self._holders[key]
 
     def note_room(self, holder: str, room: Any) -> None:
-        """A trial's workers have room on the cluster, which outlives them should the trial's own process die."""
+        """A trial, or a group of workers, has room on the cluster that outlives it should its own process die."""
         self._rooms.setdefault(holder, []).append(room)
 
-    def release_all(self, holder: str) -> list[Any]:
-        """Give back whatever a trial still holds: it ended, or died. Returns the rooms it had, told once."""
+    def release_all(self, holder: str, keep_group: bool = False) -> list[Any]:
+        """Give back whatever a trial still holds: it ended, or died. Returns the rooms it had, told once.
+
+        keep_group: the workers that ran it keep their room and wait for another trial.
+        """
         self._holders = {key: other for key, other in self._holders.items() if other != holder}
-        return self._rooms.pop(holder, [])
+        rooms = self._rooms.pop(holder, [])
+        for name, group in list(self._groups.items()):
+            if group.holder == holder and keep_group:
+                group.holder = None
+            elif group.holder == holder:
+                rooms += self._forget(name)
+        return rooms
+
+    def begin_group(self, group: str, holder: str) -> None:
+        """Workers start, with a trial to run."""
+        self._groups[group] = _Group(holder)
+
+    def give(self, group: str, holder: str, task: Any) -> bool:
+        """Hand workers that wait the next trial; False where they were dismissed."""
+        if group not in self._groups:
+            return False
+        there = self._groups[group]
+        there.holder, there.given, there.task = holder, there.given + 1, task
+        return True
+
+    def given(self, group: str, number: int) -> Any:
+        """The trial that a group was handed as its `number`-th after the first; None where it is to wait."""
+        there = self._groups.get(group)
+        return there.task if there is not None and there.given == number else None
+
+    def dismiss(self) -> list[Any]:
+        """No group waits for another trial from now on. Returns the rooms of those that did, told once."""
+        waiting = [name for name, group in self._groups.items() if group.holder is None]
+        return [room for name in waiting for room in self._forget(name)]
+
+    def _forget(self, group: str) -> list[Any]:
+        del self._groups[group]
+        return self._rooms.pop(group, [])
 
     def say(self, holder: str, words: str) -> None:
         """The last words of a worker that ends itself; of several, the first to speak is heard."""
