@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -46,27 +45,29 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
 
     for name in ("ray.train", reports.__file__):  # it logs every report under the name of that file
         logging.getLogger(name).setLevel(logging.ERROR)
-    done = _watched(config["task"])
-    for number in itertools.count(1):
+    task, others = config["task"], 0
+    while True:
+        done = _watched(task)
         if config["group"] is None:
             return done
         ray.train.report({ENDED: done})
-        done = _watched(_next(config["group"], number))
-    raise AssertionError("numbers have no end")
+        others += 1
+        task = _next(config["group"], others)
 
 
-def _next(group: str, number: int) -> dict[str, Any]:
-    """The trial after `number` others, once there is one. What those held of memory is given back first."""
+def _next(group: str, others: int) -> dict[str, Any]:
+    """The trial that comes after so many others, once there is one; what those held of memory is given back first."""
     import ray
     import torch
 
     gc.collect()
     torch.cuda.empty_cache()  # does nothing where no GPU is used
-    task: dict[str, Any] | None = None
-    while task is None:
+    leases: Any = ray.get_actor(LEASES)
+    while True:
+        task: dict[str, Any] | None = ray.get(leases.given.remote(group, others))
+        if task is not None:
+            return task
         time.sleep(LOOK)
-        task = ray.get(ray.get_actor(LEASES).given.remote(group, number))
-    return task
 
 
 def _watched(task: dict[str, Any]) -> dict[str, Any]:

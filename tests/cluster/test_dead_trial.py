@@ -16,16 +16,27 @@ from likra_ray.records import TrialResult
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 FIRST, LAST = 8, 1600
-TWO_TRIALS = sets(
-    "questions.train.limit=1700",
-    "trial.batch_size=2",
-    f"trial.volumes=[0, {FIRST}, {LAST}]",
-    f"trial.negatives={FIRST}",
-    f"trial.positives={LAST}",
-    "search={seed: {choices: [0, 1]}}",
-    "start_from=[{seed: 0}, {seed: 1}]",
-    "budget={trials: 2, refinements: 0}",
-)
+MOMENTS: dict[str, list[int]] = {
+    # The trials' volumes of positives, by seed; the one before the last dies.
+    "its workers start": [LAST, LAST],
+    "its head is made": [LAST, LAST],
+    "its workers had another trial": [FIRST, LAST, LAST],
+}
+
+
+def trials(positives: list[int]) -> list[str]:
+    """The settings of a sweep with a trial for each of these volumes, one after the other."""
+    points = [f"{{seed: {seed}, positives: {volume}}}" for seed, volume in enumerate(positives)]
+    return sets(
+        "questions.train.limit=1700",
+        "trial.batch_size=2",
+        f"trial.volumes=[0, {FIRST}, {LAST}]",
+        f"trial.negatives={FIRST}",
+        f"search={{seed: {{choices: {list(range(len(points)))}}}, positives: {{choices: [{FIRST}, {LAST}]}}}}",
+        f"start_from=[{', '.join(points)}]",
+        f"budget={{trials: {len(points)}, refinements: 0}}",
+    )
+
 
 OF_A_TRIAL = {"ImplicitFunc", "RayTrainWorker", "SynchronizationActor"}
 """Tune's actor, which runs Ray Train's controller; its worker; what Ray Train lets workers wait for each other with."""
@@ -38,19 +49,22 @@ def of_the_trial() -> list[psutil.Process]:
     return [one for one in alive if one.cmdline() and one.cmdline()[0].startswith("ray::ImplicitFunc")]
 
 
-@pytest.mark.parametrize("moment", ["its workers start", "its head is made"])
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_trial_that_dies_leaves_its_cpu_to_the_next(moment: str, tmp_path: Path) -> None:
-    """One CPU: were the dead trial's room kept, the second trial would wait for it for ever."""
+    """One CPU: were the dead trial's room kept, the next trial would wait for it for ever."""
     output = tmp_path / "out"
-    begun = "heads/positive-*/volumes/*/manifest.json"
+    begun = f"heads/positive-*/volumes/{FIRST}/manifest.json"
+    before = len(MOMENTS[moment]) - 2
+
+    def is_now() -> bool:
+        return bool(rooms(found)) if moment == "its workers start" else len(list(output.glob(begun))) == before + 1
+
     with cluster({"num_cpus": 1}) as found:
-        sweep = run("sweep", output, found.address, *TWO_TRIALS)
-        wait_for(
-            lambda: rooms(found) if moment == "its workers start" else list(output.glob(begun)), sweep, seconds=300
-        )
+        sweep = run("sweep", output, found.address, *trials(MOMENTS[moment]))
+        wait_for(is_now, sweep, seconds=300)
         [attempt] = of_the_trial()
         attempt.send_signal(signal.SIGKILL)
-        assert bool(list(output.glob(begun))) == (moment == "its head is made")
+        assert bool(list(output.glob(begun))) == (moment != "its workers start")
         assert not list(output.glob(f"heads/positive-*/volumes/{LAST}/manifest.json")), "killed too late"
         _, said = sweep.communicate(timeout=500)
         assert sweep.returncode == 0, said[-3000:]
@@ -58,6 +72,8 @@ def test_a_trial_that_dies_leaves_its_cpu_to_the_next(moment: str, tmp_path: Pat
         assert {one["ActorClassName"] for one in actors} == OF_A_TRIAL | OF_A_SWEEP
 
     keys = json.loads((output / "smoke/sweep.json").read_text())["trials"]
-    dead, done = (TrialResult.from_json((output / f"smoke/trials/{key}/result.json").read_text()) for key in keys)
+    read = [TrialResult.from_json((output / f"smoke/trials/{key}/result.json").read_text()) for key in keys]
+    *earlier, dead, done = read
+    assert [one.status for one in earlier] == ["done"] * before
     assert (dead.status, dead.reason) == ("failed", "its process died before it could say why")
     assert (done.status, done.trained["positive"]) == ("done", LAST)

@@ -59,3 +59,43 @@ def test_the_rooms_of_a_trial_are_told_to_whoever_releases_it_once() -> None:
     leases.note_room("a", "second")  # of workers started again
     assert (leases.release_all("a"), leases.release_all("a")) == (["first", "second"], [])
     assert leases.release_all("b") == ["another's"]
+
+
+def test_a_group_that_waits_is_handed_the_next_trial() -> None:
+    leases = Leases()
+    leases.begin_group("group", "a")
+    assert leases.given("group", 1) is None, "the first trial came with its start"
+    leases.release_all("a", keep_group=True)
+    assert leases.give("group", "b", "task of b")
+    assert (leases.given("group", 1), leases.given("group", 2)) == ("task of b", None)
+    leases.release_all("b", keep_group=True)
+    assert leases.give("group", "c", "task of c")
+    assert (leases.given("group", 1), leases.given("group", 2)) == (None, "task of c")
+    assert leases.given("another", 1) is None
+
+
+GROUPS: dict[str, tuple[list[tuple[str, bool]], list[str]]] = {
+    # Trials that end, and whether their group is kept; whose rooms are told then, and whose wait.
+    "none ended": ([], []),
+    "all are kept": ([("a", True), ("b", True)], ["a's", "b's"]),
+    "one failed": ([("a", False), ("b", True)], ["b's"]),
+    "one of two works on": ([("b", True)], ["b's"]),
+    "another trial ended": ([("c", True)], []),
+}
+
+
+@pytest.mark.parametrize("case", GROUPS)
+def test_groups_that_wait_are_dismissed_and_those_that_work_are_not(case: str) -> None:
+    ended, waiting = GROUPS[case]
+    leases = Leases()
+    for holder in ("a", "b"):
+        leases.begin_group(f"{holder}'s", holder)
+        leases.note_room(f"{holder}'s", f"{holder}'s")
+        leases.note_room(holder, f"more of {holder}'s")
+    for holder, kept in ended:
+        more = [f"more of {holder}'s"] if holder != "c" else []
+        assert leases.release_all(holder, kept) == more + ([] if kept else [f"{holder}'s"])
+    assert (leases.dismiss(), leases.dismiss()) == (waiting, [])
+    for holder in ("a", "b"):
+        gone = f"{holder}'s" in waiting or (holder, False) in ended
+        assert leases.give(f"{holder}'s", "d", "task") != gone
