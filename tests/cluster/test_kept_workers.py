@@ -18,8 +18,11 @@ from likra_ray.storage import Storage
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SMOKE = "search_spaces/smoke.yaml"
-SEEDS = [0, 1, 2]
-THREE_TRIALS = [f"search={{seed: {{choices: {SEEDS}}}}}", "sampler=grid", "budget={trials: 3, refinements: 0}"]
+THREE_TRIALS = [
+    "search={seed: {choices: [0, 1, 2]}}",
+    "start_from=[{seed: 0}, {seed: 1}, {seed: 2}]",
+    "budget={trials: 3, refinements: 0}",
+]
 
 
 def results(output: Path) -> list[TrialResult]:
@@ -38,6 +41,7 @@ def started(found: object) -> Counter[str]:
 def test_the_third_trial_of_the_same_workers_makes_the_bits_that_new_ones_make(
     workers: int, stage: int, tmp_path: Path
 ) -> None:
+    spec = settings.load(SMOKE, []).sweep
     several = [f"trial.resources.workers={workers}", f"trial.zero_stage={stage}"]
     output, alone = tmp_path / "out", tmp_path / "alone"
     with cluster({"num_cpus": workers}) as found:
@@ -59,16 +63,17 @@ def test_the_third_trial_of_the_same_workers_makes_the_bits_that_new_ones_make(
         for volume in new.volumes(head):
             ours, theirs = kept.load(head, volume), new.load(head, volume)
             assert all(bool((ours[name] == theirs[name]).all()) for name in theirs)
-            tables = [store.table(head, last.evaluation, volume) for store in (kept, new)]
-            assert tables[0] is not None and tables[1] is not None
-            assert tables[0].logprob.tolist() == tables[1].logprob.tolist()
+        for volume in spec.trial.volumes[1:]:
+            ours_, theirs_ = (store.table(head, last.evaluation, volume) for store in (kept, new))
+            assert ours_ is not None and theirs_ is not None
+            assert ours_.logprob.tolist() == theirs_.logprob.tolist()
 
 
 def test_workers_whose_trial_failed_are_not_kept(tmp_path: Path) -> None:
     """What fails is a write of the second trial: a folder lies where an adapter belongs."""
     output = tmp_path / "out"
     spec = settings.load(SMOKE, THREE_TRIALS).sweep
-    plan = plans.trial_plan(plans.gather(spec), spec.trial_spec({"seed": SEEDS[1]}))
+    plan = plans.trial_plan(plans.gather(spec), spec.trial_spec({"seed": 1}))
     (output / f"heads/{plan.heads['negative'].key}/volumes/16/adapter_model.safetensors").mkdir(parents=True)
     with cluster({"num_cpus": 1}) as found:
         sweep = run("sweep", output, found.address, *sets("trial.resources.retries=0", *THREE_TRIALS))
