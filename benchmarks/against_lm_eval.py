@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.stats import binomtest
 
 from benchmarks import peers, timing, workloads
 from benchmarks.setting import PEER_BATCHES, Setting, options_in, ours, peer_head, peer_row
@@ -103,18 +104,24 @@ def bf16_lines(setting: Setting) -> list[str]:
     difference = [tables["head", bf16].logprob - tables["base", bf16].logprob for bf16 in (False, True)]
     moved = np.abs(difference[0] - difference[1])
     tops = [
-        sum(_tops(scores[0], exact)[i] == _tops(scores[1], exact)[i] for i in range(len(questions)))
-        for scores in ((exact.logprob, coarse.logprob), difference)
+        int((_tops(one, exact) == _tops(other, exact)).sum())
+        for one, other in ((exact.logprob, coarse.logprob), difference)
     ]
-    count = len(questions)
     return [
         f"bf16 autocast moves an option's sum by {np.median(error):.3f} nats in the median, at most {error.max():.2f}; "
         f"a difference of two heads (the one trained on {len(pairs)} answers less the base) by {np.median(moved):.3f}, "
-        f"at most {moved.max():.2f}. The top option stays the same on {tops[0]} of {count} questions "
-        f"({tops[0] / count:.1%}; at least 99 % is asked), that of the difference on {tops[1]} "
-        f"({tops[1] / count:.1%}). So fp32 stays the default for what decides.",
+        f"at most {moved.max():.2f}. The top option stays the same on {_share(tops[0], len(questions))} (at least "
+        f"99 % is asked), that of the difference on {_share(tops[1], len(questions))}. So fp32 stays the default for "
+        "what decides.",
     ]
 
 
-def _tops(scores: np.ndarray, table: ScoreTable) -> list[int]:
-    return [int(np.argmax(scores[table.question == i])) for i in range(len(table.question_ids))]
+def _share(count: int, of: int) -> str:
+    """With Wilson's interval."""
+    interval = binomtest(count, of).proportion_ci(confidence_level=0.95, method="wilson")
+    return f"{count:,} of {of:,} questions ({count / of:.1%} [{interval.low:.1%}, {interval.high:.1%}])"
+
+
+def _tops(scores: np.ndarray, table: ScoreTable) -> np.ndarray:
+    """Of each question, the number of the option with the highest score."""
+    return np.array([np.argmax(scores[table.question == i]) for i in range(len(table.question_ids))])
