@@ -117,9 +117,9 @@ def bf16_lines(setting: Setting) -> list[str]:
 
 
 def _share(count: int, of: int) -> str:
-    """With Wilson's interval."""
+    """A count in words, with its share and Wilson's 95 % interval."""
     interval = binomtest(count, of).proportion_ci(confidence_level=0.95, method="wilson")
-    return f"{count:,} of {of:,} questions ({count / of:.1%} [{interval.low:.1%}, {interval.high:.1%}])"
+    return f"{count:,} of {of:,} questions ({count / of:.1%}, 95 % interval [{interval.low:.1%}, {interval.high:.1%}])"
 
 
 def _tops(scores: np.ndarray, table: ScoreTable) -> np.ndarray:

@@ -154,8 +154,9 @@ def measure(
         else:
             held.enter_context(patch(sweep, "_run", functools.partial(loop, filled)))
             held.enter_context(patch(sweep.console, "ray_session", lambda **_: contextlib.nullcontext()))
-            answers = ((sweep.cluster, "places", 1), (sweep.cluster, "attempts", 1), (sweep.trials, "leases", None),
-                       (sweep.trials, "release", None), (sweep.trials, "allow", None),
+            answers = ((sweep.cluster, "places", 1), (sweep.cluster, "attempts", 1), (sweep.holdings, "leases", None),
+                       (sweep.holdings, "release", None), (sweep.holdings, "allow", None),
+                       (sweep.holdings, "dismiss", None),
                        (sweep.cluster, "cpus_each", 1))  # fmt: skip
             for owner, name, answer in answers:
                 held.enter_context(patch(owner, name, functools.partial(lambda *_, answer: answer, answer=answer)))

@@ -40,14 +40,14 @@ class Trainer(TorchTrainer):
             return super()._initialize_and_run_controller(**arguments)
         note_room = self._note_room
 
-        class Group(WorkerGroup):
+        class NotedWorkers(WorkerGroup):
             def _create_placement_group(self, *args: Any, **given: Any) -> Any:
                 handle = super()._create_placement_group(*args, **given)
                 note_room(handle.placement_group)
                 return handle
 
         class Controller(TrainController):
-            worker_group_cls = Group
+            worker_group_cls = NotedWorkers
 
         controller = Controller(**arguments)
         asyncio.run(controller.run())  # type: ignore[no-untyped-call]

@@ -10,23 +10,23 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from likra_ray import cluster, faults, ledger, news, results
+from likra_ray import cluster, faults, holdings, ledger, news, results
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray import study as studies
-from likra_ray import trial as trials
 from likra_ray.progress import Progress, curve
 from likra_ray.records import TrialResult
 from likra_ray.spec import SweepSpec, TrialSpec
 
 
-class ToStart:
-    """Trials of one call of Tune whose workers have not begun."""
+class ToCome:
+    """Trials of one call of Tune that have not begun, or whose workers have not."""
 
     def __init__(self, most: int) -> None:
         """most: that may be started; a search may find fewer points."""
         self._most, self._chosen = most, 0
         self._begun: set[str] = set()
+        self._at_work: set[str] = set()
 
     def chosen(self, new: bool) -> None:
         """The search was asked for a point; without a new one those it gave are all there will be."""
@@ -35,15 +35,23 @@ class ToStart:
         else:
             self._most = self._chosen
 
-    def began(self, key: str) -> bool:
-        """A trial's workers are at it, or it ended without; returns whether that is new."""
-        new = key not in self._begun
+    def began(self, key: str) -> None:
+        """A trial began, or ended without; the same one counts once."""
         self._begun.add(key)
+
+    def at_work(self, key: str) -> bool:
+        """A trial has its workers, or ended; returns whether that is new."""
+        new = key not in self._at_work
+        self._at_work.add(key)
         return new
 
     @property
-    def left(self) -> int:
+    def to_start(self) -> int:
         return max(0, self._most - len(self._begun))
+
+    @property
+    def without_workers(self) -> int:
+        return max(0, self._most - len(self._at_work))
 
 
 class Driver:
@@ -56,7 +64,7 @@ class Driver:
         self.nothing_new = False
         """Whether Optuna was asked and every point was measured or being measured."""
         self.progress = Progress(sweep.budget.trials if sweep.search else 1)
-        self._to_start = ToStart(0)
+        self._to_come = ToCome(0)
 
     @property
     def exhausted(self) -> bool:
@@ -65,23 +73,26 @@ class Driver:
 
     def expect(self, count: int) -> None:
         """So many trials are to be started, at most: until all are, no worker takes more CPUs than it asks for."""
-        self._to_start = ToStart(count)
-        trials.allow(self.sweep.trial.resources.cpus)
+        self._to_come = ToCome(count)
+        holdings.allow(self.sweep.trial.resources.cpus)
 
     def chosen(self, new: bool) -> None:
         """Optuna was asked for a point. new: it had one that is not measured, nor being measured."""
         self.nothing_new |= not new
-        self._to_start.chosen(new)
-        self._let_workers_grow()
+        self._to_come.chosen(new)
+        self._free_cpus()
 
-    def _let_workers_grow(self) -> None:
-        """Where no trial is left to start, those that run may have the CPUs of waiting workers, and any free."""
-        if self._to_start.left:
-            return
-        trials.dismiss()
+    def over(self) -> None:
+        """No trial runs any more; those that Tune stopped were not told to have ended."""
+        holdings.end()
+
+    def _free_cpus(self) -> None:
+        """Let workers that run have what those hold that wait for no trial any more, and what no trial will ask for."""
+        if not self._to_come.without_workers:
+            holdings.dismiss()
         running = len(self.progress.running)
-        if running:
-            trials.allow(cluster.cpus_each(self.sweep.trial.resources, running))
+        if running and not self._to_come.to_start:
+            holdings.allow(cluster.cpus_each(self.sweep.trial.resources, running))
 
     def open_study(self, again: list[dict[str, Any]]) -> None:
         """Open the study; what a dead driver left unfinished, and the points of `again`, come first.
@@ -117,12 +128,14 @@ class Driver:
         self.progress.start(key, results.named(point), time.monotonic())
         self.book.start_trial(key, results.named(point), trial)
         self._say(f"[driver] trial {key} starts: {results.named(point)}")
+        self._to_come.began(key)
+        self._free_cpus()
 
     def progressed(self, point: dict[str, Any], report: Mapping[str, Any]) -> None:
         """A trial's workers made steps or scored volumes; steps between two volumes are not printed."""
         key, trial = self._identify(point)
-        if self._to_start.began(key):
-            self._let_workers_grow()
+        if self._to_come.at_work(key):
+            self._free_cpus()
         for event in news.events(report):
             self.progress.hear(key, event)
             running = self.progress.running[key]
@@ -137,11 +150,12 @@ class Driver:
         Raises OSError where the trial, or its record, found no room on the disk: so will all that follow.
         """
         key, trial = self._identify(point)
+        holdings.release(key, keep_group=not failed)
         result = results.read(self.book.storage, self.sweep.name, key)
-        trials.release(key, keep_group=not failed and result is not None)
         if result is None:
             if not failed:
                 return
+            holdings.dismiss()  # its workers may have been waiting ones that died with it before it had them
             plan = plans.trial_plan(self.material, trial)
             result = results.failed(trial, plan, point, "its process died before it could say why")
             results.write(self.book.storage, self.sweep.name, result)
@@ -154,8 +168,9 @@ class Driver:
         for name in result.repaired:
             self._say(f"[driver] trial {result.key}: {name} was damaged and is not used")
         self._say(self._line(result, seconds))
-        self._to_start.began(key)  # or it never did, and will not
-        self._let_workers_grow()
+        self._to_come.began(key)  # or it never did, and will not
+        self._to_come.at_work(key)
+        self._free_cpus()
         full = faults.no_room_in(result.reason)
         if full is not None:
             raise full

@@ -1,8 +1,8 @@
 """CPUs that no trial of this job asks for any more: workers that still run take those that are free, as threads.
 
 The driver allows it once it has no trial left to start (driver.py), and less again where a trial waits for room
-(trial.py). What a worker took is noted as room of its trial, so it is given back with the trial's own (trial.release),
-also where the worker dies.
+(trial.py). What a worker took is noted as room of its trial, so it is given back with all else that the trial holds
+(holdings.release), also where the worker dies.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     python -m likra_ray.sweep SPACE.yaml --resume                              finish what was stopped
 
 This process is the driver: it holds Optuna, Tune and the only hand that writes to MLflow and sweep.json. Each point
-is a light Tune actor (`attempt`) that starts its own Ray Train workers (trial.py).
+runs in a light Tune actor (`attempt`) that has Ray Train workers of its own (trial.py), one point after another.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from likra_ray import cluster, console, faults, ledger, lock, results, settings
+from likra_ray import cluster, console, faults, holdings, ledger, lock, results, settings
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray import study as studies
-from likra_ray import trial as trials
 from likra_ray.driver import Driver
 from likra_ray.records import strict_json
 from likra_ray.refine import refine
@@ -76,7 +75,7 @@ def _driven(
     with contextlib.ExitStack() as stack:
         stack.enter_context(console.ray_session(show_workers=False))
         concurrent = min(cluster.places(sweep.trial.resources), cluster.attempts())
-        keep = trials.leases()
+        keep = holdings.leases()
         book.begin(mirror, tracking_uri)
         driver = Driver(sweep, material, book, screen)
         driver.open_study(again)
@@ -133,8 +132,10 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
             name="tune", storage_path=scratch(book.storage, sweep.name), callbacks=[_callback(driver)], verbose=0
         ),
     )
-    tuner.fit()
-    trials.dismiss()
+    try:
+        tuner.fit()
+    finally:
+        driver.over()
 
 
 POINT = "point"
@@ -210,7 +211,7 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
         )
     except Exception as error:
         plan = plans.trial_plan(materials.read(storage, context["material"]), trial)
-        why, damaged = faults.reason(error), trials.noted_damaged(plan.key)
+        why, damaged = faults.reason(error), holdings.noted_damaged(plan.key)
         result = results.failed(trial, plan, point, why, faults.earlier(error), damaged)
         results.write(storage, sweep.name, result)
         raise RuntimeError(why) from None  # Tune keeps it in files of its own: no secret in it, no pickle of ours

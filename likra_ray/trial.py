@@ -13,7 +13,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,14 +21,14 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from likra_ray import cluster, console, faults, placement, results, settings
+from likra_ray import cluster, console, faults, holdings, placement, results, settings
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray.heads.store import HeadStore
 from likra_ray.records import TrialResult
 from likra_ray.spec import ResourcesSpec, SweepSpec, TrialSpec
 from likra_ray.storage import Storage, absolute, scratch
-from likra_ray.workers import LEASES, work
+from likra_ray.workers import work
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +54,13 @@ def run_trial(
         raise settings.input_error(error, lambda field: "point") from None
     material = plans.gather(sweep)
     with console.ray_session(show_workers=show_workers):
-        keep = leases()
-        allow(cluster.cpus_each(trial.resources, 1))
+        keep = holdings.leases()
+        holdings.allow(cluster.cpus_each(trial.resources, 1))
         written = materials.write(material, storage)
         try:
             result = perform(trial, storage=storage, sweep=sweep.name, material=written, sampled=point)
         finally:
-            release(plans.trial_plan(material, trial).key)
+            holdings.release(plans.trial_plan(material, trial).key)
         del keep
     return result
 
@@ -78,7 +78,7 @@ def perform(
 
     storage: the output folder; material: name of the questions in it; in_tune: this is a Tune actor, which is told what
     workers report and keeps them for its next trial. A finished trial is read, not run. Raises what its workers raise;
-    whoever called gives back what the trial holds (`release`).
+    whoever called gives back what the trial holds (`holdings.release`).
     """
     began = time.monotonic()
     questions = materials.read(storage, material)
@@ -100,7 +100,7 @@ def perform(
     seconds = {**done["seconds"], "all": time.monotonic() - began}
     trained: dict[str, int] = {role: int(done["trained"].get(head.key, 0)) for role, head in plan.heads.items()}
     result = results.done(trial, plan, tables, sampled=sampled, trained=trained, seconds=seconds, tokens=tokens)
-    repaired = list(dict.fromkeys([*store.damaged, *noted_damaged(plan.key), *done["repaired"]]))
+    repaired = list(dict.fromkeys([*store.damaged, *holdings.noted_damaged(plan.key), *done["repaired"]]))
     result = replace(result, retried=done["retried"], repaired=repaired)
     results.write(storage, sweep, result)
     return result
@@ -121,11 +121,12 @@ def _workers(trial: TrialSpec, key: str, fit: Callable[[], dict[str, Any]]) -> d
         except Exception as error:
             if cluster.not_placed(error):
                 # `places` is asked anew: machines are starting, or those that had room are gone or busy.
-                dismiss()
-                allow(trial.resources.cpus)
+                holdings.release(key)
+                holdings.dismiss()
+                holdings.allow(trial.resources.cpus)
                 log.warning("trial %s waits for room for its workers", key)
                 continue
-            words = last_words(key)
+            words = holdings.last_words(key)
             failure = error if words is None else faults.Hung(words)
             if len(retried) == trial.resources.retries or not faults.worth_retrying(failure):
                 for earlier in retried:
@@ -134,7 +135,7 @@ def _workers(trial: TrialSpec, key: str, fit: Callable[[], dict[str, Any]]) -> d
                     raise
                 raise failure from error
             retried.append(faults.reason(failure))
-            release(key)
+            holdings.release(key)
 
 
 def _fit(trial: TrialSpec, task: dict[str, Any], folder: str, in_tune: bool) -> dict[str, Any]:
@@ -146,7 +147,7 @@ def _fit(trial: TrialSpec, task: dict[str, Any], folder: str, in_tune: bool) -> 
     if in_tune:
         from likra_ray import group
 
-        return group.run(leases(), task, functools.partial(_train, trial.resources, task, folder))
+        return group.run(task, functools.partial(_train, trial.resources, task, folder))
     returned: dict[str, Any] = _train(trial.resources, task, folder).return_value
     return returned
 
@@ -161,19 +162,19 @@ def _train(resources: ResourcesSpec, task: dict[str, Any], folder: str, group: A
     from likra_ray.controller import Trainer
     from likra_ray.rendezvous import Rendezvous
 
-    leases()
+    holdings.leases()
     # A process that is stopped, or holds its interpreter, cannot find out itself that it stands still.
     os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = f"{resources.stall_minutes * 60:g}"
     # A process more to every trial, for warnings that nobody here reads: volumes are stored as they are reached.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     trainer = Trainer(
         work,
-        train_loop_config={"task": task, "group": group and group.name},
+        train_loop_config={"task": task, "group": group.name if group else None},
         scaling_config=ScalingConfig(
             num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=placement.needs(resources)
         ),
         torch_config=Rendezvous(backend="nccl" if resources.gpus else "gloo"),
-        note_room=functools.partial(note_room, group.name if group else task["key"]),
+        note_room=functools.partial(holdings.note_room, group.name if group else task["key"]),
         run_config=RunConfig(
             name=f"train-{task['key']}",
             storage_path=folder,
@@ -187,70 +188,6 @@ def _train(resources: ResourcesSpec, task: dict[str, Any], folder: str, group: A
     if result.error is not None:
         raise result.error
     return result
-
-
-def leases() -> Any:
-    """The job's one actor of leases, started by the first to ask and gone with it: the driver asks first."""
-    import ray
-
-    from likra_ray.heads.leases import Leases
-
-    options = {"name": LEASES, "get_if_exists": True, "label_selector": cluster.here()}
-    return ray.remote(num_cpus=0)(Leases).options(**options).remote()
-
-
-def allow(cpus: float) -> None:
-    """Let every worker of this job take CPUs that are free until it has so many (idle.py)."""
-    import ray
-
-    ray.get(leases().allow.remote(cpus))
-
-
-def last_words(holder: str) -> str | None:
-    """What a worker of the trial said before it ended itself; None where none did."""
-    import ray
-
-    said: str | None = ray.get(leases().last_words.remote(holder))
-    return said
-
-
-def noted_damaged(holder: str) -> list[str]:
-    """Files that workers of the trial found damaged, those that died since too."""
-    import ray
-
-    noted: list[str] = ray.get(leases().damaged.remote(holder))
-    return noted
-
-
-def note_room(holder: str, room: Any) -> None:
-    """Let whoever releases the trial know the placement group of its workers."""
-    import ray
-
-    ray.get(leases().note_room.remote(holder, room))
-
-
-def release(holder: str, *, keep_group: bool = False) -> None:
-    """Give back every lease a trial holds, and the room of its workers: it ended, or its processes died.
-
-    keep_group: workers that wait for another trial keep theirs.
-    """
-    import ray
-
-    _remove(ray.get(leases().release_all.remote(holder, keep_group)))
-
-
-def dismiss() -> None:
-    """End the workers that wait for another trial: there is none, or one waits for their room."""
-    import ray
-
-    _remove(ray.get(leases().dismiss.remote()))
-
-
-def _remove(rooms: Iterable[Any]) -> None:
-    from ray.util import remove_placement_group
-
-    for room in rooms:
-        remove_placement_group(room)  # nothing happens to one that is gone, as it is where the trial ended by itself
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

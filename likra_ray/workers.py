@@ -19,15 +19,13 @@ from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray.heads.orders import EvaluationOrder, HeadOrder
 from likra_ray.heads.store import HeadStore
-from likra_ray.news import News
+from likra_ray.holdings import LEASES
+from likra_ray.news import NEWS, News
 from likra_ray.spec import TrialSpec
 from likra_ray.storage import Storage
 
-LEASES = "likra_ray-head-leases"
-"""Name of the actor that knows which head is being made by whom."""
-
 ENDED = "ended"
-"""In a report: what a worker did for a trial that ended well, where it is to do another."""
+"""In a report: what a worker did for a trial that ended well; it then waits for the next."""
 
 LOOK = 0.1
 """Seconds between two looks for the next trial."""
@@ -45,18 +43,18 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
 
     for name in ("ray.train", reports.__file__):  # it logs every report under the name of that file
         logging.getLogger(name).setLevel(logging.ERROR)
-    task, others = config["task"], 0
+    task, before = config["task"], 0
     while True:
         done = _watched(task)
         if config["group"] is None:
             return done
         ray.train.report({ENDED: done})
-        others += 1
-        task = _next(config["group"], others)
+        before += 1
+        task = _next(config["group"], before)
 
 
-def _next(group: str, others: int) -> dict[str, Any]:
-    """The trial that comes after so many others, once there is one; what those held of memory is given back first."""
+def _next(group: str, before: int) -> dict[str, Any]:
+    """The trial after `before` others, once there is one; the memory that those held is given back first."""
     import ray
     import torch
 
@@ -64,7 +62,7 @@ def _next(group: str, others: int) -> dict[str, Any]:
     torch.cuda.empty_cache()  # does nothing where no GPU is used
     leases: Any = ray.get_actor(LEASES)
     while True:
-        task: dict[str, Any] | None = ray.get(leases.given.remote(group, others))
+        task: dict[str, Any] | None = ray.get(leases.given.remote(group, before))
         if task is not None:
             return task
         time.sleep(LOOK)
@@ -94,6 +92,7 @@ def _work(task: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[], 
     from likra_ray.heads.training import Diverged
 
     began = time.monotonic()
+    ray.train.report({NEWS: []})  # the trial has its workers
     storage = Storage(task["root"])
     material = materials.read(storage, task["material"])
     plan = plans.trial_plan(material, trial)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from likra_ray import plan as plans
 from likra_ray import results, settings, study
-from likra_ray.driver import Driver, ToStart
+from likra_ray.driver import Driver, ToCome
 from likra_ray.ledger import open_ledger
 from likra_ray.records import CurvePoint, TrialResult
 from likra_ray.storage import Storage
@@ -117,24 +117,37 @@ def test_a_driver_that_died_between_the_last_round_and_the_end_is_ended_by_the_n
     assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]
 
 
-CALLS: dict[str, tuple[int, str, int]] = {
-    # Trials at most; what happens (+ a point is chosen, - none is new, a letter: that trial began); how many are left.
-    "none began": (3, "", 3),
-    "some began": (3, "ab", 1),
-    "all began": (2, "ab", 0),
-    "one ended that had begun, or never did": (2, "aa", 1),
-    "the search has more": (6, "++ab", 4),
-    "it found two and no third": (6, "++ab-", 0),
-    "it found two and no third before they began": (6, "++-a", 1),
-    "it found none": (6, "-", 0),
-    "trials of a list are not chosen": (2, "a", 1),
+CALLS: dict[str, tuple[int, str, int, int]] = {
+    # Trials at most; what happens (+ a point is chosen, - none is new, a letter: that trial began, a capital: it has
+    # workers, or ended); how many are left to start, and without workers.
+    "none began": (3, "", 3, 3),
+    "some began": (3, "ab", 1, 3),
+    "some have workers": (3, "aAb", 1, 2),
+    "all began": (2, "ab", 0, 2),
+    "all have workers": (2, "aAbB", 0, 0),
+    "one ended that had begun, or never did": (2, "aAaA", 1, 1),
+    "the search has more": (6, "++aAb", 4, 5),
+    "it found two and no third": (6, "++abA-", 0, 1),
+    "it found two and no third before they began": (6, "++-a", 1, 2),
+    "it found none": (6, "-", 0, 0),
+    "trials of a list are not chosen": (2, "aA", 1, 1),
 }
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_trials_that_are_still_to_start_are_counted(call: str) -> None:
-    most, happened, left = CALLS[call]
-    counted = ToStart(most)
+def test_trials_that_are_still_to_come_are_counted(call: str) -> None:
+    most, happened, to_start, without_workers = CALLS[call]
+    counted = ToCome(most)
     for one in happened:
-        counted.chosen(one == "+") if one in "+-" else counted.began(one)
-    assert counted.left == left
+        if one in "+-":
+            counted.chosen(one == "+")
+        elif one.islower():
+            counted.began(one)
+        else:
+            counted.at_work(one)
+    assert (counted.to_start, counted.without_workers) == (to_start, without_workers)
+
+
+def test_a_trial_gets_its_workers_once() -> None:
+    counted = ToCome(2)
+    assert [counted.at_work(key) for key in ("a", "b", "a")] == [True, True, False]

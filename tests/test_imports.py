@@ -43,6 +43,7 @@ MAY_IMPORT_RAY = {
     "rendezvous.py",
     "controller.py",
     "group.py",
+    "holdings.py",
     "idle.py",
 }
 MAY_IMPORT_MLFLOW = {"reporting/tracking.py", "reporting/mlflow_inputs.py", "reporting/mlflow_models.py"}
@@ -86,6 +87,7 @@ ORDER = (
     "locate",
     "refine",
     "cluster",
+    "holdings",
     "idle",
     "workers",
     "rendezvous",

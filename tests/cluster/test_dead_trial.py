@@ -21,6 +21,7 @@ MOMENTS: dict[str, list[int]] = {
     "its workers start": [LAST, LAST],
     "its head is made": [LAST, LAST],
     "its workers had another trial": [FIRST, LAST, LAST],
+    "its workers wait for it": [FIRST, LAST, LAST],
 }
 
 
@@ -57,11 +58,23 @@ def test_a_trial_that_dies_leaves_its_cpu_to_the_next(moment: str, tmp_path: Pat
     before = len(MOMENTS[moment]) - 2
 
     def is_now() -> bool:
-        return bool(rooms(found)) if moment == "its workers start" else len(list(output.glob(begun))) == before + 1
+        if moment == "its workers start":
+            return bool(rooms(found))
+        if moment == "its workers wait for it":
+            return bool(ended())
+        return len(list(output.glob(begun))) == before + 1
+
+    def ended() -> list[str]:
+        record = output / "smoke/sweep.json"
+        keys: list[str] = json.loads(record.read_text())["trials"] if record.exists() else []
+        return keys
 
     with cluster({"num_cpus": 1}) as found:
         sweep = run("sweep", output, found.address, *trials(MOMENTS[moment]))
         wait_for(is_now, sweep, seconds=300)
+        if moment == "its workers had another trial":
+            names = [one["ActorClassName"] for one in found.global_state.actor_table(None).values()]
+            assert names.count("RayTrainWorker") == 1
         [attempt] = of_the_trial()
         attempt.send_signal(signal.SIGKILL)
         assert bool(list(output.glob(begun))) == (moment != "its workers start")
@@ -71,8 +84,7 @@ def test_a_trial_that_dies_leaves_its_cpu_to_the_next(moment: str, tmp_path: Pat
         actors = found.global_state.actor_table(None).values()
         assert {one["ActorClassName"] for one in actors} == OF_A_TRIAL | OF_A_SWEEP
 
-    keys = json.loads((output / "smoke/sweep.json").read_text())["trials"]
-    read = [TrialResult.from_json((output / f"smoke/trials/{key}/result.json").read_text()) for key in keys]
+    read = [TrialResult.from_json((output / f"smoke/trials/{key}/result.json").read_text()) for key in ended()]
     *earlier, dead, done = read
     assert [one.status for one in earlier] == ["done"] * before
     assert (dead.status, dead.reason) == ("failed", "its process died before it could say why")

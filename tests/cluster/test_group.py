@@ -12,11 +12,11 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ASK = """
 import ray, sys, threading, time
-from likra_ray import group, trial
+from likra_ray import group, holdings
 from likra_ray.workers import ENDED
 
 ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
-leases = trial.leases()
+leases = holdings.leases()
 started, dies = [], threading.Event()
 
 def run(key, *, keep=True):
@@ -36,15 +36,15 @@ def run(key, *, keep=True):
         raise RuntimeError("a worker died while it waited")
 
     try:
-        did = group.run(leases, task, start)["did"]
+        did = group.run(task, start)["did"]
     except ValueError as error:
         did = str(error)
-    trial.release(key, keep_group=keep)
+    holdings.release(key, keep_group=keep)
     print(did, len(started))
 
 run("a")
 run("b")
-trial.dismiss()
+holdings.dismiss()
 run("c: others were dismissed")
 run("d")
 run("fails among them", keep=False)

@@ -13,12 +13,12 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 ASK = """
 import ray, sys, time
-from likra_ray import trial
+from likra_ray import holdings
 from likra_ray.heads import products
 from likra_ray.idle import Cpus
 
 ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
-leases = trial.leases()
+leases = holdings.leases()
 
 def free(cpus):
     while ray.available_resources().get("CPU", 0.0) != cpus:
@@ -47,23 +47,23 @@ def until(worker, cpus):                 # on a busy machine Ray may need more t
     return cpus
 
 print("nobody allowed it", look(a), look(b))
-trial.allow(2)
+holdings.allow(2)
 print("as is allowed", until(a, 2), free(1), look(a))
-trial.allow(4)
+holdings.allow(4)
 print("the last that is free", until(b, 2), free(0), look(b), look(a))
-trial.release("b")
+holdings.release("b")
 ray.kill(b)
 print("what the other had", free(2), look(a, 0.1), until(a, 4), free(0))
-trial.allow(1)
+holdings.allow(1)
 print("given back", look(a), free(3))
-trial.allow(3)
+holdings.allow(3)
 print("and taken again", until(a, 2), free(2))
-trial.release("a")
+holdings.release("a")
 ray.kill(a)
 print("gone with its trial", free(4))
 c = Worker.remote("c", same_bits=False)
 print("at the start", look(c), free(2))
-trial.allow(4)
+holdings.allow(4)
 print("not in the middle, where bits would tell", look(c), free(2))
 """
 

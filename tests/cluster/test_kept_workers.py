@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
-from own_ray import cluster, rooms, run, sets
+from own_ray import cluster, run, sets, wait_for
 
 from likra_ray import plan as plans
 from likra_ray import settings
@@ -31,10 +34,10 @@ def results(output: Path) -> list[TrialResult]:
     return [TrialResult.from_json((output / f"smoke/trials/{key}/result.json").read_text()) for key in keys]
 
 
-def started(found: object) -> Counter[str]:
-    """Actors of a cluster by class, those that ended too."""
-    table = found.global_state.actor_table(None)  # type: ignore[attr-defined]
-    return Counter(one["ActorClassName"] for one in table.values())
+def started(found: Any, *states: str) -> Counter[str]:
+    """Actors of a cluster by class, those in these states or (none given) all there were."""
+    table = found.global_state.actor_table(None).values()
+    return Counter(one["ActorClassName"] for one in table if not states or one["State"] in states)
 
 
 @pytest.mark.parametrize(("workers", "stage"), [(1, 0), pytest.param(2, 3, marks=pytest.mark.long)])
@@ -49,7 +52,6 @@ def test_the_third_trial_of_the_same_workers_makes_the_bits_that_new_ones_make(
         _, said = sweep.communicate(timeout=500)
         assert sweep.returncode == 0, said[-3000:]
         assert (started(found)["ImplicitFunc"], started(found)["RayTrainWorker"]) == (1, workers)
-        assert rooms(found) == []
         last = results(output)[-1]
         single = run("trial", alone, found.address, *sets(*several, "search={}", f"trial.seed={last.sampled['seed']}"))
         _, said = single.communicate(timeout=300)
@@ -80,5 +82,66 @@ def test_workers_whose_trial_failed_are_not_kept(tmp_path: Path) -> None:
         _, said = sweep.communicate(timeout=500)
         assert sweep.returncode == 0, said[-3000:]
         assert started(found)["RayTrainWorker"] == 2
-        assert rooms(found) == []
     assert [(one.status, one.sampled["seed"]) for one in results(output)] == [("done", 0), ("failed", 1), ("done", 2)]
+
+
+def test_workers_that_wait_go_once_every_trial_has_some(tmp_path: Path) -> None:
+    """Two CPUs, two short trials and a long one, which one of the two groups of workers takes: the other ends."""
+    output = tmp_path / "out"
+    given = sets(
+        "questions.train.limit=1700",
+        "trial.batch_size=2",
+        "trial.volumes=[0, 8, 1600]",
+        "trial.negatives=8",
+        "search={seed: {choices: [0, 1, 2]}, positives: {choices: [8, 1600]}}",
+        "start_from=[{seed: 0, positives: 8}, {seed: 1, positives: 8}, {seed: 2, positives: 1600}]",
+        "budget={trials: 3, refinements: 0}",
+    )
+    with cluster({"num_cpus": 2}) as found:
+        sweep = run("sweep", output, found.address, *given)
+
+        def one_is_left() -> bool:
+            states = [started(found, state)["RayTrainWorker"] for state in ("ALIVE", "DEAD")]
+            return states == [1, 1] and len(list((output / "smoke/trials").glob("*/result.json"))) == 2
+
+        wait_for(one_is_left, sweep, seconds=300)
+        assert not list(output.glob("heads/positive-*/volumes/1600/manifest.json")), "seen too late"
+        _, said = sweep.communicate(timeout=500)
+        assert sweep.returncode == 0, said[-3000:]
+        assert started(found)["RayTrainWorker"] == 2
+    assert [(one.status, one.retried) for one in results(output)] == [("done", [])] * 3
+
+
+MINUTES_END = """
+import sys, time
+import ray
+from likra_ray import settings
+from likra_ray.sweep import run_sweep
+
+ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
+try:
+    spec, output = settings.load(sys.argv[2], sys.argv[4:]).sweep, sys.argv[3]
+    run_sweep(spec, output=output, tracking_uri=f"sqlite:///{output}.db")
+except KeyboardInterrupt:
+    print("interrupted")
+while ray.available_resources().get("CPU") != 2:
+    time.sleep(0.1)
+print("all CPUs are free")
+"""
+
+
+def test_a_sweep_whose_minutes_end_gives_back_all_in_a_process_that_goes_on(tmp_path: Path) -> None:
+    """Tune stops its trials without a word to the driver; Ray keeps their rooms for as long as the process lives."""
+    given = [
+        "questions.train.limit=1700",
+        "trial.batch_size=1",
+        "trial.volumes=[0, 1600]",
+        "search={seed: {choices: [0, 1]}}",
+        "budget={trials: 2, refinements: 0, minutes: 1}",
+    ]
+    with cluster({"num_cpus": 2}) as found:
+        command = [sys.executable, "-c", MINUTES_END, found.address, SMOKE, str(tmp_path / "out"), *given]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert started(found)["RayTrainWorker"] == 2, "the minutes ended before the workers began"
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.stdout == "interrupted\nall CPUs are free\n"

@@ -99,3 +99,13 @@ def test_groups_that_wait_are_dismissed_and_those_that_work_are_not(case: str) -
     for holder in ("a", "b"):
         gone = f"{holder}'s" in waiting or (holder, False) in ended
         assert leases.give(f"{holder}'s", "d", "task") != gone
+
+
+def test_at_the_end_nothing_is_held() -> None:
+    leases = Leases()
+    leases.acquire("head", "a")
+    leases.begin_group("group", "a")
+    leases.note_room("group", "the group's")
+    leases.note_room("a", "more")
+    assert (leases.end(), leases.end()) == (["the group's", "more"], [])
+    assert leases.acquire("head", "b") and not leases.give("group", "b", "task")
