@@ -17,6 +17,7 @@ from typing import Any
 from likra_ray import idle, results, stall
 from likra_ray import material as materials
 from likra_ray import plan as plans
+from likra_ray.heads.base import LoadedBase
 from likra_ray.heads.orders import EvaluationOrder, HeadOrder
 from likra_ray.heads.store import HeadStore
 from likra_ray.holdings import LEASES
@@ -44,8 +45,9 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     for name in ("ray.train", reports.__file__):  # it logs every report under the name of that file
         logging.getLogger(name).setLevel(logging.ERROR)
     task, before = config["task"], 0
+    base: LoadedBase | None = None
     while True:
-        done = _watched(task)
+        done, base = _watched(task, base)
         if config["group"] is None:
             return done
         ray.train.report({ENDED: done})
@@ -68,8 +70,11 @@ def _next(group: str, before: int) -> dict[str, Any]:
         time.sleep(LOOK)
 
 
-def _watched(task: dict[str, Any]) -> dict[str, Any]:
-    """Do a trial; the process ends where it stands still for trial.resources.stall_minutes."""
+def _watched(task: dict[str, Any], base: LoadedBase | None) -> tuple[dict[str, Any], LoadedBase]:
+    """Do a trial; the process ends where it stands still for trial.resources.stall_minutes.
+
+    base: as the trial before left it. Returns what was done, and the base as it is left for the next.
+    """
     import ray
     import ray.train
 
@@ -80,15 +85,18 @@ def _watched(task: dict[str, Any]) -> dict[str, Any]:
         ray.get(ray.get_actor(LEASES).say.remote(task["key"], f"worker {rank} hung and was killed: {said}"))
 
     with stall.watched(trial.resources.stall_minutes * 60, last_words) as beat:
-        return _work(task, trial, rank, beat)
+        return _work(task, trial, base, rank, beat)
 
 
-def _work(task: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[], None]) -> dict[str, Any]:
+def _work(
+    task: dict[str, Any], trial: TrialSpec, base: LoadedBase | None, rank: int, beat: Callable[[], None]
+) -> tuple[dict[str, Any], LoadedBase]:
     """beat: to be called at every pass through the model, and while others make what this trial needs."""
     import ray
     import ray.train
 
     from likra_ray.heads import counts
+    from likra_ray.heads.produce import Producer
     from likra_ray.heads.training import Diverged
 
     began = time.monotonic()
@@ -103,7 +111,11 @@ def _work(task: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[], 
         cpus.look()
 
     moving()
-    producer = _producer(storage, material, trial, plan, moving)
+    base = base or _load(material, trial)
+    # Whatever trains or scores goes through the model, so nothing else has to say that it moves.
+    watch = base.model.register_forward_pre_hook(lambda *_: moving())
+    moving()
+    producer = Producer(base, HeadStore(storage), plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads))
 
     def leased(key: str) -> contextlib.AbstractContextManager[bool]:
         beat()
@@ -148,7 +160,8 @@ def _work(task: dict[str, Any], trial: TrialSpec, rank: int, beat: Callable[[], 
             # Another trial makes every head still missing here; its workers run already, so this ends.
             time.sleep(1.0)
     done = {name: dict(getattr(producer.done, name)) for name in ("trained", "scored", "seconds")}
-    return {**done, "repaired": list(producer.store.damaged)}
+    watch.remove()
+    return {**done, "repaired": list(producer.store.damaged)}, producer.detach()
 
 
 def _make(
@@ -167,15 +180,12 @@ def _make(
                 producer.head(order, prior, functools.partial(report, order))
 
 
-def _producer(
-    storage: Storage, material: materials.Material, trial: TrialSpec, plan: plans.TrialPlan, beat: Callable[[], None]
-) -> Any:
-    """The base, loaded, and all that makes heads of it. Raises RuntimeError where the base here is another."""
+def _load(material: materials.Material, trial: TrialSpec) -> LoadedBase:
+    """The base, where it computes. Raises RuntimeError where the base here is another."""
     import torch
 
     from likra_ray.heads import allocation
     from likra_ray.heads import base as bases
-    from likra_ray.heads.produce import Producer
     from likra_ray.heads.tokens import chat
 
     on_gpu = trial.resources.gpus > 0
@@ -190,10 +200,7 @@ def _producer(
     else:
         allocation.keep_freed()
     bases.check(found, base.model)
-    # Whatever trains or scores goes through the model, so nothing else has to say that it moves.
-    base.model.register_forward_pre_hook(lambda *_: beat())
-    beat()
-    return Producer(base, HeadStore(storage), plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads))
+    return base
 
 
 def _orders(

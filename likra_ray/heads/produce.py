@@ -69,6 +69,12 @@ class Producer:
         self._fresh = {role: adapters.read(self.model, role) for role in self.roles}
         self._forests: dict[str, Forest] = {}
 
+    def detach(self) -> LoadedBase:
+        """The base as another producer of this manner takes it, without adapters; this one is over."""
+        if self.manner.activation_checkpointing:
+            self.model.disable_input_require_grads()
+        return LoadedBase(self.model.unload(), self.tokenizer)
+
     def base_table(self, base_key: str, *evaluations: EvaluationOrder) -> None:
         """Score the base itself: its table also stands for every head at volume 0, which is the base bit for bit."""
         missing = self.agreed([one.key for one in evaluations if self.store.table(base_key, one.key, 0) is None])

@@ -115,10 +115,10 @@ def fresh() -> bases.LoadedBase:
     return bases.load(bases.resolve(bases.RANDOM_TINY))
 
 
-def producer(root: str | Path, *, seed: int = 0, **changes: Any) -> Producer:
-    """A producer on a fresh base, with its store below `root`; changes: roles, or fields of MANNER."""
+def producer(root: str | Path, *, base: bases.LoadedBase | None = None, seed: int = 0, **changes: Any) -> Producer:
+    """A producer on a base, or a fresh one, with its store below `root`; changes: roles, or fields of MANNER."""
     roles = changes.pop("roles", ROLES)
-    return Producer(fresh(), HeadStore(Storage(str(root))), replace(MANNER, **changes), seed=seed, roles=roles)
+    return Producer(base or fresh(), HeadStore(Storage(str(root))), replace(MANNER, **changes), seed=seed, roles=roles)
 
 
 def ignore(_: object) -> None:

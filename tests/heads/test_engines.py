@@ -137,6 +137,19 @@ def test_every_engine_makes_the_same_head(
     assert max(float((end[part] - beginning[part]).abs().max()) for part in end) > 1000 * ENGINES_AGREE
 
 
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_base_that_had_other_adapters_makes_the_same_bits(folders: dict[int, Path], world: int, name: str) -> None:
+    found, expected = store(folders[world] / f"{name}-after-another"), store(folders[world] / name)
+    for volume in (16, 32):
+        one, other = (heads.load("positive-small", volume) for heads in (found, expected))
+        assert one.keys() == other.keys() and all(torch.equal(one[part], other[part]) for part in one)
+    for key, volume in (("positive-small", 16), ("positive-small", 32), ("base-small", 0)):
+        table, same = (heads.table(key, "evaluation-small", volume) for heads in (found, expected))
+        assert table is not None and same is not None
+        assert table.logprob.tolist() == same.logprob.tolist()
+
+
 @pytest.mark.parametrize("role", PAIRED)
 @pytest.mark.parametrize("name", STAGES)
 @pytest.mark.parametrize("world", WORLDS)

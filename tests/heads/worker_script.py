@@ -52,6 +52,15 @@ def relay(root: Path, *stages: int | None, accumulation: int = 1) -> None:
         assert made.done.trained == {"negative-small": 8}, "it began again"
 
 
+def after_another(root: Path, stage: int | None) -> None:
+    """A head on a base that another producer had before, which made a head of another seed."""
+    before = producer(root / "before", seed=1, zero_stage=stage)
+    before.head(order("negative", 0, 8), evaluation(), ignore)
+    made = producer(root, base=before.detach(), zero_stage=stage)
+    made.head(order("positive", 0, 16, 32), evaluation(), ignore)
+    made.base_table("base-small", evaluation())
+
+
 def tables() -> list[ScoreTable]:
     """Of all questions, and of fewer rows than ranks."""
     base = fresh()
@@ -84,6 +93,7 @@ def main(root: Path) -> None:
     for name, stage in STAGES.items():
         both_heads(root / name, stage)
         baselines(root / name, stage)
+        after_another(root / f"{name}-after-another", stage)
     relay(root / "relay", None, 0, 2, 3)
     relay(root / "relay-back", 3, 1)
     relay(root / "half-way", 2, 2, accumulation=2)  # test_engines.py goes on from its 16 examples
