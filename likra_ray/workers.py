@@ -12,7 +12,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from likra_ray import idle, results, stall
 from likra_ray import material as materials
@@ -24,6 +24,10 @@ from likra_ray.holdings import LEASES
 from likra_ray.news import NEWS, News
 from likra_ray.spec import TrialSpec
 from likra_ray.storage import Storage
+
+if TYPE_CHECKING:
+    from likra_ray.heads.produce import Producer
+    from likra_ray.heads.training import Step
 
 ENDED = "ended"
 """In a report: what a worker did for a trial that ended well; it then waits for the next."""
@@ -70,10 +74,10 @@ def _next(group: str, before: int) -> dict[str, Any]:
         time.sleep(LOOK)
 
 
-def _watched(task: dict[str, Any], base: LoadedBase | None) -> tuple[dict[str, Any], LoadedBase]:
+def _watched(task: dict[str, Any], base: LoadedBase | None) -> tuple[dict[str, Any], LoadedBase | None]:
     """Do a trial; the process ends where it stands still for trial.resources.stall_minutes.
 
-    base: as the trial before left it. Returns what was done, and the base as it is left for the next.
+    base: as the trial before left it. Returns what was done, and the base as it is left.
     """
     import ray
     import ray.train
@@ -90,14 +94,12 @@ def _watched(task: dict[str, Any], base: LoadedBase | None) -> tuple[dict[str, A
 
 def _work(
     task: dict[str, Any], trial: TrialSpec, base: LoadedBase | None, rank: int, beat: Callable[[], None]
-) -> tuple[dict[str, Any], LoadedBase]:
+) -> tuple[dict[str, Any], LoadedBase | None]:
     """beat: to be called at every pass through the model, and while others make what this trial needs."""
     import ray
     import ray.train
 
-    from likra_ray.heads import counts
     from likra_ray.heads.produce import Producer
-    from likra_ray.heads.training import Diverged
 
     began = time.monotonic()
     ray.train.report({NEWS: []})  # the trial has its workers
@@ -116,68 +118,11 @@ def _work(
     watch = base.model.register_forward_pre_hook(lambda *_: moving())
     moving()
     producer = Producer(base, HeadStore(storage), plans.manner(trial), seed=trial.seed, roles=tuple(plan.heads))
-
-    def leased(key: str) -> contextlib.AbstractContextManager[bool]:
-        beat()
-        return lease(producer, task["key"], key)
-
-    asked = [plans.evaluation_order(plan, material), plans.prior_order(plan, material)]
-    evaluations = [one for one in asked if one is not None]
-    _score_base(producer, leased, plan.base_key, *evaluations)
-    pending = _orders(producer, leased, trial, plan, material)
     producer.done.seconds["start"] = time.monotonic() - began
-
-    news = News(ray.train.report, producer.agreed)
-
-    def report(order: HeadOrder, step: Any) -> None:
-        if rank == 0 and producer.store.damaged:
-            ray.get_actor(LEASES).note_damaged.remote(task["key"], producer.store.damaged)
-        at_volume = step.examples in order.volumes
-        if rank == 0 and at_volume:
-            print(f"[rank 0] {order.role} head: {step.examples} of {order.volumes[-1]} examples, loss {step.loss:.4f}")
-        event = {"role": order.role, "examples": step.examples, "of": order.volumes[-1], "loss": step.loss}
-        news.tell(event, passing=not at_volume)
-        if step.examples == order.volumes[-1]:
-            news.flush()  # scoring is next, and may take minutes
-
-    def scored(order: HeadOrder, volume: int) -> None:
-        found = results.accuracy_so_far(producer.store, plan, volume, weight=trial.weight) if rank == 0 else {}
-        news.tell({"role": order.role, "scored": volume, "arms": found})
-
-    while pending:
-        with contextlib.ExitStack() as held:
-            mine: list[HeadOrder] = []
-            for order in pending:
-                if (trial.resources.heads_at_once or not mine) and held.enter_context(leased(order.key)):
-                    mine.append(order)
-            if rank == 0:
-                for order in mine:
-                    counts.keep(producer.store, producer.tokenizer, order)
-            with news.told(Diverged):
-                _make(producer, mine, evaluations, report, scored)
-            pending = [order for order in pending if order not in mine]
-        if not mine:
-            # Another trial makes every head still missing here; its workers run already, so this ends.
-            time.sleep(1.0)
-    done = {name: dict(getattr(producer.done, name)) for name in ("trained", "scored", "seconds")}
+    _AtWork(producer, task["key"], trial, plan, material, beat).make_all()
     watch.remove()
+    done = {name: dict(getattr(producer.done, name)) for name in ("trained", "scored", "seconds")}
     return {**done, "repaired": list(producer.store.damaged)}, producer.detach()
-
-
-def _make(
-    producer: Any,
-    orders: Sequence[HeadOrder],
-    evaluations: Sequence[EvaluationOrder],
-    report: Callable[[HeadOrder, Any], None],
-    scored: Callable[[HeadOrder, int], None],
-) -> None:
-    """Train and score heads; evaluations: the trial's, then, for the positive head, the prior's where there is one."""
-    if orders:
-        producer.heads(orders, evaluations[0], report, scored)
-    for order in orders:
-        for prior in evaluations[1:]:
-            if order.role == "positive":
-                producer.head(order, prior, functools.partial(report, order))
 
 
 def _load(material: materials.Material, trial: TrialSpec) -> LoadedBase:
@@ -203,41 +148,114 @@ def _load(material: materials.Material, trial: TrialSpec) -> LoadedBase:
     return base
 
 
-def _orders(
-    producer: Any, leased: Callable[[str], Any], trial: TrialSpec, plan: plans.TrialPlan, material: materials.Material
-) -> list[HeadOrder]:
-    """The heads of a trial, once the base is asked what they rest on: likely wrong answers, pairs' references."""
-    plausibility = None
-    if plans.needs_plausibility(trial):
-        asked = plans.plausibility_order(material)
-        _score_base(producer, leased, plan.base_key, asked)
-        table = producer.store.table(plan.base_key, asked.key, 0)
-        assert table is not None
-        plausibility = table.logprob
-    orders = plans.head_orders(plan, trial, material, plausibility)
-    for order in orders:
-        _score_base(producer, leased, plan.base_key, *producer.references(order))
-    return orders
+class _AtWork:
+    """One rank that makes the heads of one trial and their tables, in step with the others."""
 
+    def __init__(
+        self,
+        producer: Producer,
+        key: str,
+        trial: TrialSpec,
+        plan: plans.TrialPlan,
+        material: materials.Material,
+        beat: Callable[[], None],
+    ) -> None:
+        """key: the trial's."""
+        import ray.train
 
-def _score_base(producer: Any, leased: Callable[[str], Any], base_key: str, *evaluations: Any) -> None:
-    while evaluations:
-        with leased(base_key) as mine:
-            if mine:
-                producer.base_table(base_key, *evaluations)
+        self.producer, self.key, self.trial, self.plan, self.material = producer, key, trial, plan, material
+        self.beat = beat
+        self.news = News(ray.train.report, producer.agreed)
+        asked = [plans.evaluation_order(plan, material), plans.prior_order(plan, material)]
+        self.evaluations = [one for one in asked if one is not None]
+        """The trial's own, then the prior's where there is one."""
+
+    def make_all(self) -> None:
+        """Returns when the store has all that this trial reads."""
+        from likra_ray.heads import counts
+        from likra_ray.heads.training import Diverged
+
+        producer, pending = self.producer, self._orders()
+        self._score_base(*self.evaluations, wait=False)  # where another trial is at it, heads come first
+        while pending:
+            with contextlib.ExitStack() as held:
+                mine: list[HeadOrder] = []
+                for order in pending:
+                    if (self.trial.resources.heads_at_once or not mine) and held.enter_context(self._lease(order.key)):
+                        mine.append(order)
+                if producer.rank == 0:
+                    for order in mine:
+                        counts.keep(producer.store, producer.tokenizer, order)
+                with self.news.told(Diverged):
+                    self._make(mine)
+                pending = [order for order in pending if order not in mine]
+            if not mine:
+                # Another trial makes every head still missing here; its workers run already, so this ends.
+                time.sleep(1.0)
+        self._score_base(*self.evaluations)
+
+    def _make(self, orders: Sequence[HeadOrder]) -> None:
+        if orders:
+            self.producer.heads(orders, self.evaluations[0], self._report, self._scored)
+        for order in orders:
+            for prior in self.evaluations[1:]:
+                if order.role == "positive":
+                    self.producer.head(order, prior, functools.partial(self._report, order))
+
+    def _orders(self) -> list[HeadOrder]:
+        """The heads of the trial, once the base is asked what they rest on: likely wrong answers, pairs' references."""
+        plausibility = None
+        if plans.needs_plausibility(self.trial):
+            asked = plans.plausibility_order(self.material)
+            self._score_base(asked)
+            table = self.producer.store.table(self.plan.base_key, asked.key, 0)
+            assert table is not None
+            plausibility = table.logprob
+        orders = plans.head_orders(self.plan, self.trial, self.material, plausibility)
+        for order in orders:
+            self._score_base(*self.producer.references(order))
+        return orders
+
+    def _score_base(self, *evaluations: EvaluationOrder, wait: bool = True) -> None:
+        """Leave the base's tables in the store; wait: also for those that another trial makes."""
+        while evaluations:
+            with self._lease(self.plan.base_key) as mine:
+                if mine:
+                    self.producer.base_table(self.plan.base_key, *evaluations)
+            if mine or not wait:
                 return
-        time.sleep(1.0)
+            time.sleep(1.0)
 
+    def _report(self, order: HeadOrder, step: Step) -> None:
+        import ray
 
-@contextlib.contextmanager
-def lease(producer: Any, holder: str, key: str) -> Iterator[bool]:
-    """Whether this trial may make a head now, the same answer on every rank; given back at the end of the block."""
-    import ray
+        if self.producer.rank == 0 and self.producer.store.damaged:
+            ray.get_actor(LEASES).note_damaged.remote(self.key, self.producer.store.damaged)
+        at_volume, last = step.examples in order.volumes, order.volumes[-1]
+        if self.producer.rank == 0 and at_volume:
+            print(f"[rank 0] {order.role} head: {step.examples} of {last} examples, loss {step.loss:.4f}")
+        event = {"role": order.role, "examples": step.examples, "of": last, "loss": step.loss}
+        self.news.tell(event, passing=not at_volume)
+        if step.examples == last:
+            self.news.flush()  # scoring is next, and may take minutes
 
-    actor = ray.get_actor(LEASES)
-    mine: bool = producer.agreed(producer.rank == 0 and ray.get(actor.acquire.remote(key, holder)))
-    try:
-        yield mine
-    finally:
-        if mine and producer.rank == 0:
-            ray.get(actor.release.remote(key, holder))
+    def _scored(self, order: HeadOrder, volume: int) -> None:
+        found: dict[str, float] = {}
+        if self.producer.rank == 0:
+            found = results.accuracy_so_far(self.producer.store, self.plan, volume, weight=self.trial.weight)
+        self.news.tell({"role": order.role, "scored": volume, "arms": found})
+
+    @contextlib.contextmanager
+    def _lease(self, key: str) -> Iterator[bool]:
+        """Whether this trial may make a head now, the same on every rank; given back at the end of the block."""
+        import ray
+
+        self.beat()
+        actor: Any = ray.get_actor(LEASES)
+        rank = self.producer.rank
+        mine: bool = self.producer.agreed(rank == 0 and ray.get(actor.acquire.remote(key, self.key)))
+        try:
+            yield mine
+        finally:
+            if mine and rank == 0:
+                ray.get(actor.release.remote(key, self.key))

@@ -58,21 +58,24 @@ class Producer:
         # A base loaded in bf16 (GPUs) computes in it; one loaded in fp32 (CPUs) does under autocast. DeepSpeed switches
         # a CUDA autocast off inside its engine, so it must not be what makes the difference there.
         weight = next(iter(base.model.parameters()))
-        casts = manner.precision == "bf16" and weight.dtype == torch.float32
-        self.autocast = functools.partial(torch.autocast, weight.device.type, dtype=torch.bfloat16, enabled=casts)
+        self._casts = manner.precision == "bf16" and weight.dtype == torch.float32
+        self.autocast = functools.partial(torch.autocast, weight.device.type, dtype=torch.bfloat16, enabled=self._casts)
         self.model = adapters.attach(
             base.model, rank=manner.rank, alpha=manner.alpha, targets=manner.targets, seed=seed, roles=self.roles
         )
-        if casts:
+        if self._casts:
             adapters.cast_base(self.model)
         self.done = Produced()
         self._fresh = {role: adapters.read(self.model, role) for role in self.roles}
         self._forests: dict[str, Forest] = {}
 
-    def detach(self) -> LoadedBase:
-        """The base as another producer of this manner takes it, without adapters; this one is over."""
-        if self.manner.activation_checkpointing:
-            self.model.disable_input_require_grads()
+    def detach(self) -> LoadedBase | None:
+        """The base as it was given, without adapters, for another producer; this one is over.
+
+        None where more than adapters was put on it: a cast to bf16, activation checkpointing.
+        """
+        if self._casts or self.manner.activation_checkpointing:
+            return None
         return LoadedBase(self.model.unload(), self.tokenizer)
 
     def base_table(self, base_key: str, *evaluations: EvaluationOrder) -> None:
