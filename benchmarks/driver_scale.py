@@ -159,7 +159,9 @@ def measure(
                        (sweep.holdings, "dismiss", None),
                        (sweep.cluster, "cpus_each", 1))  # fmt: skip
             for owner, name, answer in answers:
-                held.enter_context(patch(owner, name, functools.partial(lambda *_, answer: answer, answer=answer)))
+                held.enter_context(
+                    patch(owner, name, functools.partial(lambda *_, answer, **__: answer, answer=answer))
+                )
         close = ledger.Ledger.close if whole else (lambda *_, **__: None)
         held.enter_context(patch(ledger.Ledger, "close", lambda *given, **named: (last(), close(*given, **named))))
         held.enter_context(patch(sweep, "refine", lambda *_, **__: True))
