@@ -26,7 +26,7 @@ class ToCome:
         """most: that may be started; a search may find fewer points."""
         self._most, self._chosen = most, 0
         self._begun: set[str] = set()
-        self._at_work: set[str] = set()
+        self._with_workers: set[str] = set()
 
     def chosen(self, new: bool) -> None:
         """The search was asked for a point; without a new one those it gave are all there will be."""
@@ -39,10 +39,10 @@ class ToCome:
         """A trial began, or ended without; the same one counts once."""
         self._begun.add(key)
 
-    def at_work(self, key: str) -> bool:
-        """A trial has its workers, or ended; returns whether that is new."""
-        new = key not in self._at_work
-        self._at_work.add(key)
+    def got_workers(self, key: str) -> bool:
+        """A trial has its workers, or ended; True where that is new."""
+        new = key not in self._with_workers
+        self._with_workers.add(key)
         return new
 
     @property
@@ -51,7 +51,7 @@ class ToCome:
 
     @property
     def without_workers(self) -> int:
-        return max(0, self._most - len(self._at_work))
+        return max(0, self._most - len(self._with_workers))
 
 
 class Driver:
@@ -82,12 +82,12 @@ class Driver:
         self._to_come.chosen(new)
         self._free_cpus()
 
-    def over(self) -> None:
-        """No trial runs any more; those that Tune stopped were not told to have ended."""
+    def end(self) -> None:
+        """Tune is over, and with it the trials that it stopped without a word."""
         holdings.end()
 
     def _free_cpus(self) -> None:
-        """Let workers that run have what those hold that wait for no trial any more, and what no trial will ask for."""
+        """End workers that no trial will take; let those that run take CPUs that no trial will ask for."""
         if not self._to_come.without_workers:
             holdings.dismiss()
         running = len(self.progress.running)
@@ -134,7 +134,7 @@ class Driver:
     def progressed(self, point: dict[str, Any], report: Mapping[str, Any]) -> None:
         """A trial's workers made steps or scored volumes; steps between two volumes are not printed."""
         key, trial = self._identify(point)
-        if self._to_come.at_work(key):
+        if self._to_come.got_workers(key):
             self._free_cpus()
         for event in news.events(report):
             self.progress.hear(key, event)
@@ -151,11 +151,12 @@ class Driver:
         """
         key, trial = self._identify(point)
         holdings.release(key, keep_group=not failed)
+        if failed:
+            holdings.dismiss()  # its actor is gone, and so are workers that waited there without the trial
         result = results.read(self.book.storage, self.sweep.name, key)
         if result is None:
             if not failed:
                 return
-            holdings.dismiss()  # its workers may have been waiting ones that died with it before it had them
             plan = plans.trial_plan(self.material, trial)
             result = results.failed(trial, plan, point, "its process died before it could say why")
             results.write(self.book.storage, self.sweep.name, result)
@@ -169,7 +170,7 @@ class Driver:
             self._say(f"[driver] trial {result.key}: {name} was damaged and is not used")
         self._say(self._line(result, seconds))
         self._to_come.began(key)  # or it never did, and will not
-        self._to_come.at_work(key)
+        self._to_come.got_workers(key)
         self._free_cpus()
         full = faults.no_room_in(result.reason)
         if full is not None:

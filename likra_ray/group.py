@@ -94,9 +94,9 @@ _kept: Group | None = None
 def run(task: Mapping[str, Any], start: Start) -> dict[str, Any]:
     """Let the workers that this process kept do a trial, or new ones; they are kept if it ends well.
 
-    task: plain values (workers.work); its `key` is the trial's. No search varies what workers are started with
-    (`trial.resources`), so those kept fit every trial of their actor. Returns what rank 0 did; raises what the workers
-    raise.
+    task: plain values (workers.work); its `key` is the trial's. No search varies what workers and their base depend
+    on (search.SEARCHABLE: not resources, precision or ZeRO stage), so those kept fit every trial of their actor.
+    Returns what rank 0 did; raises what the workers raise.
     """
     global _kept
     group, _kept = _kept, None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 from likra_ray import cluster
+
+log = logging.getLogger(__name__)
 
 LEASES = "likra_ray-head-leases"
 """Name of that actor."""
@@ -45,7 +48,7 @@ def noted_damaged(holder: str) -> list[str]:
 
 
 def note_room(holder: str, room: Any) -> None:
-    """Let whoever releases the trial know the placement group of its workers."""
+    """Let whoever releases a trial, or its group of workers, know a placement group of theirs."""
     import ray
 
     ray.get(leases().note_room.remote(holder, room))
@@ -54,7 +57,7 @@ def note_room(holder: str, room: Any) -> None:
 def release(holder: str, *, keep_group: bool = False) -> None:
     """Give back every lease a trial holds, and the room of its workers: it ended, or its processes died.
 
-    keep_group: workers that wait for another trial keep theirs.
+    keep_group: the workers that ran it keep theirs and wait for another trial.
     """
     import ray
 
@@ -69,10 +72,13 @@ def dismiss() -> None:
 
 
 def end() -> None:
-    """Give back what all trials and all workers hold: none runs."""
+    """Give back what all trials and all workers hold: none runs. A Ray that is gone held nothing for long."""
     import ray
 
-    _remove(ray.get(leases().end.remote()))
+    try:
+        _remove(ray.get(leases().end.remote()))
+    except ray.exceptions.RayError as error:
+        log.warning("Ray did not answer when all was to be given back: %s", error)
 
 
 def _remove(rooms: Iterable[Any]) -> None:

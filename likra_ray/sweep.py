@@ -135,7 +135,7 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
     try:
         tuner.fit()
     finally:
-        driver.over()
+        driver.end()
 
 
 POINT = "point"

@@ -76,9 +76,9 @@ def perform(
 ) -> TrialResult:
     """Train and score what is missing, analyse, write ``<sweep>/trials/<key>/result.json``; returns what stands there.
 
-    storage: the output folder; material: name of the questions in it; in_tune: this is a Tune actor, which is told what
-    workers report and keeps them for its next trial. A finished trial is read, not run. Raises what its workers raise;
-    whoever called gives back what the trial holds (`holdings.release`).
+    storage: the output folder; material: name of the questions in it; in_tune: this is a Tune actor, which keeps the
+    workers for its next trial and hands Tune what they report. A finished trial is read, not run. Raises what its
+    workers raise; whoever called gives back what the trial holds (`holdings.release`).
     """
     began = time.monotonic()
     questions = materials.read(storage, material)

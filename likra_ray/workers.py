@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 ENDED = "ended"
 """In a report: what a worker did for a trial that ended well; it then waits for the next."""
 
-LOOK = 0.1
-"""Seconds between two looks for the next trial."""
+LOOK = 0.2
+"""Seconds between two looks for the next trial; half of the controller's own (console.ray_session) or less."""
 
 
 def work(config: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +95,8 @@ def _watched(task: dict[str, Any], base: LoadedBase | None) -> tuple[dict[str, A
 def _work(
     task: dict[str, Any], trial: TrialSpec, base: LoadedBase | None, rank: int, beat: Callable[[], None]
 ) -> tuple[dict[str, Any], LoadedBase | None]:
-    """beat: to be called at every pass through the model, and while others make what this trial needs."""
+    """base, and what is returned: as of `_watched`; beat: to be called at every pass through the model, and while
+    others make what this trial needs."""
     import ray
     import ray.train
 
@@ -113,7 +114,8 @@ def _work(
         cpus.look()
 
     moving()
-    base = base or _load(material, trial)
+    if base is None:
+        base = _load(material, trial)
     # Whatever trains or scores goes through the model, so nothing else has to say that it moves.
     watch = base.model.register_forward_pre_hook(lambda *_: moving())
     moving()
@@ -218,10 +220,11 @@ class _AtWork:
 
     def _score_base(self, *evaluations: EvaluationOrder, wait: bool = True) -> None:
         """Leave the base's tables in the store; wait: also for those that another trial makes."""
-        while evaluations:
-            with self._lease(self.plan.base_key) as mine:
+        base_key = self.plan.base_key
+        while self.producer.without_base_table(base_key, *evaluations):
+            with self._lease(base_key) as mine:
                 if mine:
-                    self.producer.base_table(self.plan.base_key, *evaluations)
+                    self.producer.base_table(base_key, *evaluations)
             if mine or not wait:
                 return
             time.sleep(1.0)

@@ -144,10 +144,10 @@ def test_trials_that_are_still_to_come_are_counted(call: str) -> None:
         elif one.islower():
             counted.began(one)
         else:
-            counted.at_work(one)
+            counted.got_workers(one)
     assert (counted.to_start, counted.without_workers) == (to_start, without_workers)
 
 
 def test_a_trial_gets_its_workers_once() -> None:
     counted = ToCome(2)
-    assert [counted.at_work(key) for key in ("a", "b", "a")] == [True, True, False]
+    assert [counted.got_workers(key) for key in ("a", "b", "a")] == [True, True, False]

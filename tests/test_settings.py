@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from likra_ray import search, settings
 from likra_ray.errors import InputError
-from likra_ray.spec import Choices, Range, SweepSpec
+from likra_ray.spec import Choices, Range, SweepSpec, TrialSpec
 
 SPACES = sorted((Path(__file__).parents[1] / "search_spaces").rglob("*.yaml"))
 BASE = "name: mine\ntrial:\n  volumes: [0, 8, 16, 32]\n  batch_size: 8\n"
@@ -536,3 +536,10 @@ def test_a_space_too_large_to_be_looked_through_is_refused(tmp_path: Path, overr
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     (tmp_path / "space.yaml").write_bytes(b"\xef\xbb\xbfname: marked\n")
     assert settings.load(tmp_path / "space.yaml").sweep.name == "marked"
+
+
+def test_no_search_varies_what_kept_workers_depend_on() -> None:
+    """Workers, and the base in them, serve every trial of their actor (group.py)."""
+    fixed = {"resources", "precision", "zero_stage", "activation_checkpointing"}
+    assert fixed <= set(TrialSpec.model_fields)
+    assert not fixed & {field.split(".")[0] for field in search.SEARCHABLE}

@@ -85,7 +85,7 @@ class Leases:
     def end(self) -> list[Any]:
         """No trial runs. Returns all rooms, told once."""
         rooms = [room for noted in self._rooms.values() for room in noted]
-        self._holders, self._groups, self._rooms = {}, {}, {}
+        self._holders, self._groups, self._rooms, self._words, self._damaged = {}, {}, {}, {}, {}
         return rooms
 
     def _forget(self, group: str) -> list[Any]:

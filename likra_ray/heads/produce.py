@@ -80,12 +80,19 @@ class Producer:
 
     def base_table(self, base_key: str, *evaluations: EvaluationOrder) -> None:
         """Score the base itself: its table also stands for every head at volume 0, which is the base bit for bit."""
-        missing = self.agreed([one.key for one in evaluations if self.store.table(base_key, one.key, 0) is None])
+        missing = self.without_base_table(base_key, *evaluations)
         if missing:
             with self._engine(self.roles[0], 1e-4) as engine, self.model.disable_adapter():
                 for evaluation in evaluations:
                     if evaluation.key in missing:
                         self._score(engine, base_key, evaluation, 0)
+
+    def without_base_table(self, base_key: str, *evaluations: EvaluationOrder) -> list[str]:
+        """Keys of those evaluations for which the store has no table of the base."""
+        missing: list[str] = self.agreed(
+            [one.key for one in evaluations if self.store.table(base_key, one.key, 0) is None]
+        )
+        return missing
 
     def references(self, order: HeadOrder) -> list[EvaluationOrder]:
         """What the base must be asked before a head can be made; [] where the store has the head already."""
