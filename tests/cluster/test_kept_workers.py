@@ -40,6 +40,13 @@ def started(found: Any, *states: str) -> Counter[str]:
     return Counter(one["ActorClassName"] for one in table if not states or one["State"] in states)
 
 
+def rooms_removed(found: Any) -> int:
+    """Placement groups with CPUs that were given back."""
+    groups = found.global_state.placement_group_table(None).values()
+    with_cpus = [one for one in groups if any("CPU" in bundle for bundle in one["bundles"].values())]
+    return sum(one["state"] == "REMOVED" for one in with_cpus)
+
+
 @pytest.mark.parametrize(("workers", "stage"), [(1, 0), pytest.param(2, 3, marks=pytest.mark.long)])
 def test_the_third_trial_of_the_same_workers_makes_the_bits_that_new_ones_make(
     workers: int, stage: int, tmp_path: Path
@@ -105,9 +112,7 @@ def test_workers_that_wait_go_once_every_trial_has_some(tmp_path: Path) -> None:
             return states == [1, 1] and len(list((output / "smoke/trials").glob("*/result.json"))) == 2
 
         wait_for(one_is_left, sweep, seconds=300)
-        groups = found.global_state.placement_group_table(None).values()
-        of_workers = [one["state"] for one in groups if any("CPU" in bundle for bundle in one["bundles"].values())]
-        assert of_workers.count("REMOVED") == 1, "the room of those that waited"
+        wait_for(lambda: rooms_removed(found) == 1, sweep, seconds=60)
         assert not list(output.glob("heads/positive-*/volumes/1600/manifest.json")), "seen too late"
         _, said = sweep.communicate(timeout=500)
         assert sweep.returncode == 0, said[-3000:]
