@@ -82,10 +82,6 @@ class Driver:
         self._to_come.chosen(new)
         self._free_cpus()
 
-    def end(self) -> None:
-        """Tune is over, and with it the trials that it stopped without a word."""
-        holdings.end()
-
     def _free_cpus(self) -> None:
         """End workers that no trial will take; let those that run take CPUs that no trial will ask for."""
         if not self._to_come.without_workers:

@@ -135,7 +135,7 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
     try:
         tuner.fit()
     finally:
-        driver.end()
+        holdings.end()  # of trials that Tune stopped it says no word
 
 
 POINT = "point"
