@@ -7,7 +7,6 @@ head, says when it moves, and ends its own process where it stands still.
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import logging
 import time
@@ -174,35 +173,59 @@ class _AtWork:
 
     def make_all(self) -> None:
         """Returns when the store has all that this trial reads."""
+        self._score_base(*self.evaluations, wait=False)  # where another trial is at it, heads come first
+        to_train, to_score = self._orders(), list[HeadOrder]()
+        while to_train or to_score:
+            trained = self._train(to_train)
+            to_train = [order for order in to_train if order not in trained]
+            to_score += trained
+            scored = self._score(to_score)
+            to_score = [order for order in to_score if order not in scored]
+            if not trained and not scored:
+                # Other trials make all that is still missing here; their workers run already, so this ends.
+                time.sleep(1.0)
+        self._score_base(*self.evaluations)
+
+    def _train(self, orders: Sequence[HeadOrder]) -> list[HeadOrder]:
+        """Train the first of these heads that no other trial trains, or all such at once; returns those that the store
+        now has whole."""
         from likra_ray.heads import counts
         from likra_ray.heads.training import Diverged
 
-        producer, pending = self.producer, self._orders()
-        self._score_base(*self.evaluations, wait=False)  # where another trial is at it, heads come first
-        while pending:
-            with contextlib.ExitStack() as held:
-                mine: list[HeadOrder] = []
-                for order in pending:
-                    if (self.trial.resources.heads_at_once or not mine) and held.enter_context(self._lease(order.key)):
-                        mine.append(order)
+        producer = self.producer
+        with contextlib.ExitStack() as held:
+            mine: list[HeadOrder] = []
+            for order in orders:
+                if (self.trial.resources.heads_at_once or not mine) and held.enter_context(self._lease(order.key)):
+                    mine.append(order)
+            if mine:
                 if producer.rank == 0:
                     for order in mine:
                         counts.keep(producer.store, producer.tokenizer, order)
                 with self.news.told(Diverged):
-                    self._make(mine)
-                pending = [order for order in pending if order not in mine]
-            if not mine:
-                # Another trial makes every head still missing here; its workers run already, so this ends.
-                time.sleep(1.0)
-        self._score_base(*self.evaluations)
+                    producer.train(mine, self._asked, self._report)
+                return mine
+        return [order for order in orders if not producer.untrained(order)]
 
-    def _make(self, orders: Sequence[HeadOrder]) -> None:
-        if orders:
-            self.producer.heads(orders, self.evaluations[0], self._report, self._scored)
+    def _score(self, orders: Sequence[HeadOrder]) -> list[HeadOrder]:
+        """Score these heads, but those that another trial scores; returns those of which the store now has all tables.
+
+        The lease is one of its own: while a head's first volumes are scored, another trial may train it further.
+        """
         for order in orders:
-            for prior in self.evaluations[1:]:
-                if order.role == "positive":
-                    self.producer.head(order, prior, functools.partial(self._report, order))
+            with self._lease(f"{order.key}/tables") as mine:
+                for evaluation in self._asked(order) if mine else []:
+                    own = evaluation is self.evaluations[0]
+                    self.producer.score(order, evaluation, *([self._scored] if own else []))
+        return [
+            order
+            for order in orders
+            if not any(self.producer.unscored(order, evaluation) for evaluation in self._asked(order))
+        ]
+
+    def _asked(self, order: HeadOrder) -> list[EvaluationOrder]:
+        """What a head is asked: the trial's own questions, a positive head the prior's too."""
+        return self.evaluations if order.role == "positive" else self.evaluations[:1]
 
     def _orders(self) -> list[HeadOrder]:
         """The heads of the trial, once the base is asked what they rest on: likely wrong answers, pairs' references."""

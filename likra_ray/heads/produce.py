@@ -101,42 +101,66 @@ class Producer:
 
     def head(self, order: HeadOrder, evaluation: EvaluationOrder, report: Callable[[Step], None]) -> None:
         """Train what is missing of one head, then score what is missing."""
-        self.heads([order], evaluation, lambda _, step: report(step))
+        self.train([order], lambda _: [evaluation], lambda _, step: report(step))
+        self.score(order, evaluation)
 
-    def heads(
+    def train(
         self,
         orders: Sequence[HeadOrder],
-        evaluation: EvaluationOrder,
+        asked: Callable[[HeadOrder], Sequence[EvaluationOrder]],
         report: Callable[[HeadOrder, Step], None],
-        scored: Callable[[HeadOrder, int], None] = lambda *_: None,
     ) -> None:
-        """The same of heads of different roles; where there are several, they are trained at once.
+        """Train what is missing of heads of different roles; where there are several, at once.
 
-        scored: told of every volume whose score table was made, on every rank, once it is in the store.
+        What is there and will be read is checked first: where training begins, and the volumes that are still to be
+        asked something. asked: what a head is asked when it is trained (`score`).
         """
         if self.rank == 0:
             for order in orders:
                 self.store.describe(order.key, order.fields)
-                self.store.check(order.key, order.volumes, read=self._unscored(order, evaluation))
+                read = [volume for one in asked(order) for volume in self._unscored(order, one)]
+                self.store.check(order.key, order.volumes, read=read)
         self.barrier()
         to_train = self.agreed([self.store.stretches(order.key, order.volumes) for order in orders])
-        to_score = self.agreed([self._unscored(order, evaluation) for order in orders])
-        if not any((*to_train, *to_score)):
-            return
-        others = [role for role in self.roles if role not in {order.role for order in orders}]
-        untouched = {role: adapters.fingerprint(adapters.read(self.model, role)) for role in others}
         for order, stretches in zip(orders, to_train, strict=True):
             if stretches:
                 self.base_table(order.base_key, *self.references(order))
-        for turn in itertools.zip_longest(*to_train):
-            self._train([(order, *ends) for order, ends in zip(orders, turn, strict=True) if ends], report)
-        for order, volumes in zip(orders, to_score, strict=True):
-            if volumes:
-                with self._engine(order.role, order.learning_rate) as engine:
-                    for volume in volumes:
-                        adapters.write(self.model, order.role, self._load(order, volume))
-                        self._score(engine, order.key, evaluation, volume)
-                        scored(order, volume)
+        with self._others_unmoved(orders):
+            for turn in itertools.zip_longest(*to_train):
+                self._train([(order, *ends) for order, ends in zip(orders, turn, strict=True) if ends], report)
+
+    def score(
+        self, order: HeadOrder, evaluation: EvaluationOrder, scored: Callable[[HeadOrder, int], None] = lambda *_: None
+    ) -> None:
+        """Ask a head that is trained, at every volume of which the store has no table.
+
+        scored: told of every volume whose table was made, on every rank, once it is in the store.
+        """
+        volumes = self.unscored(order, evaluation)
+        if not volumes:
+            return
+        with self._others_unmoved([order]), self._engine(order.role, order.learning_rate) as engine:
+            for volume in volumes:
+                adapters.write(self.model, order.role, self._load(order, volume))
+                self._score(engine, order.key, evaluation, volume)
+                scored(order, volume)
+
+    def untrained(self, order: HeadOrder) -> bool:
+        """Whether the store lacks a volume of the head."""
+        lacks: bool = self.agreed(bool(self.store.stretches(order.key, order.volumes)))
+        return lacks
+
+    def unscored(self, order: HeadOrder, evaluation: EvaluationOrder) -> list[int]:
+        """The head's volumes of which the store has no table."""
+        volumes: list[int] = self.agreed(self._unscored(order, evaluation))
+        return volumes
+
+    @contextlib.contextmanager
+    def _others_unmoved(self, orders: Sequence[HeadOrder]) -> Iterator[None]:
+        """Raises RuntimeError where the block changed an adapter of a role that none of these heads has."""
+        others = [role for role in self.roles if role not in {order.role for order in orders}]
+        untouched = {role: adapters.fingerprint(adapters.read(self.model, role)) for role in others}
+        yield
         for role in others:
             if adapters.fingerprint(adapters.read(self.model, role)) != untouched[role]:
                 raise RuntimeError(f"making {', '.join(order.key for order in orders)} moved the {role} adapter")

@@ -249,7 +249,7 @@ def test_a_head_whose_worker_takes_and_gives_back_cpus_is_the_same(tmp_path: Pat
         base.model.register_forward_pre_hook(lambda *_: torch.set_num_threads(next(turns)))
         asked = order("negative", 0, 16, 32)
         made_by = Producer(base, HeadStore(Storage(str(tmp_path / name))), MANNER, seed=0, roles=("negative",))
-        made_by.heads([asked], evaluation(), lambda *_: None)
+        made_by.head(asked, evaluation(), lambda _: None)
         return tmp_path / name
 
     before = torch.get_num_threads()

@@ -30,8 +30,15 @@ def made(root: Path, orders: tuple[HeadOrder, ...], *, at_once: bool, **changes:
     producing = producer(root, roles=tuple(one.role for one in orders), **changes)
     steps: list[Any] = []
     for group in [orders] if at_once else [(one,) for one in orders]:
-        producing.heads(group, evaluation(), lambda one, step: steps.append((one.role, *step)))
+        producing.train(group, lambda _: [evaluation()], lambda one, step: steps.append((one.role, *step)))
+        for one in group:
+            producing.score(one, evaluation())
     return producing.store, steps
+
+
+def nothing(_: HeadOrder) -> list[Any]:
+    """What heads are asked that are only trained."""
+    return []
 
 
 def assert_close(
@@ -76,9 +83,9 @@ def test_heads_go_on_from_different_volumes(tmp_path: Path) -> None:
     apart, _ = made(tmp_path / "apart", orders, at_once=False)
     begun = (replace(LIKRA[0], volumes=(0, 8)), orders[2])
     producing = producer(tmp_path / "once", roles=tuple(one.role for one in orders))
-    producing.heads(begun, evaluation(), lambda *_: None)
+    producing.train(begun, nothing, lambda *_: None)
     assert producing.done.trained == {"positive-small": 8, "mixture-small": 8}
-    producing.heads(orders, evaluation(), lambda *_: None)
+    producing.train(orders, nothing, lambda *_: None)
     assert producing.done.trained == {"positive-small": 16, "negative-small": 24, "mixture-small": 8}
     assert_same_heads(producing.store, apart, orders)
 
@@ -86,7 +93,7 @@ def test_heads_go_on_from_different_volumes(tmp_path: Path) -> None:
 def test_the_adapter_that_takes_no_part_stays_bit_identical(tmp_path: Path) -> None:
     producing = producer(tmp_path, roles=("positive", "negative", "dpo"))
     before = adapters.fingerprint(adapters.read(producing.model, "dpo"))
-    producing.heads(LIKRA, evaluation(), lambda *_: None)
+    producing.train(LIKRA, nothing, lambda *_: None)
     assert adapters.fingerprint(adapters.read(producing.model, "dpo")) == before
     producing.head(baseline("dpo", 0, 4), evaluation(), ignore)
     assert adapters.fingerprint(adapters.read(producing.model, "dpo")) != before, "and can be trained alone after"
