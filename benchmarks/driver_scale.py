@@ -32,7 +32,7 @@ from unittest import mock
 from rich.console import Console
 
 from benchmarks import made_up_trials
-from likra_ray import ledger, study, sweep
+from likra_ray import ledger, study, sweep, tuning
 from likra_ray.analysis.objectives import objective_value
 from likra_ray.driver import Driver
 from likra_ray.reporting.outbox import Outbox
@@ -88,15 +88,13 @@ class Meter:
 @contextlib.contextmanager
 def instrumented(meter: Meter) -> Iterator[None]:
     """The platform's own functions, timed."""
-    from ray.tune.search.optuna import OptunaSearch
-
     with contextlib.ExitStack() as held:
 
         def time_it(owner: Any, name: str, part: str) -> None:
             held.enter_context(mock.patch.object(owner, name, meter.timed(part, getattr(owner, name))))
 
         time_it(study, "ask_new", "Optuna: ask")
-        time_it(OptunaSearch, "on_trial_complete", "Optuna: tell")
+        time_it(study, "hear", "Optuna: tell")
         time_it(study, "observe", "Optuna: observe")
         time_it(ledger.Ledger, "_files", "files for MLflow")
         time_it(ledger.Ledger, "_write", "sweep.json")
@@ -107,14 +105,13 @@ def instrumented(meter: Meter) -> Iterator[None]:
         yield
 
 
-def loop(filled: int, driver: Driver, concurrent: int, seconds: float, search: Any) -> None:
+def loop(filled: int, driver: Driver, at_once: int, seconds: float, rounds: Any) -> None:
     """In place of Tune: one trial after the other. filled: trials that are copied in half way."""
-    trials = driver.book.remaining
+    search, trials = tuning.Search(driver, rounds, at_once=at_once), driver.book.remaining
     for number in range(trials):
         if filled and number == trials // 2:
             made_up_trials.fill(driver, Path(driver.book.storage.root), filled)
-        params = search.suggest(str(number))
-        point = study.point(params)
+        point = tuning.point(search.suggest(str(number)))
         driver.started(point)
         result = made_up_trials.make_up(driver.sweep, driver.book.storage, driver.material, point)
         told = {metric: objective_value(result, metric) for metric in driver.sweep.objective}
@@ -164,7 +161,7 @@ def measure(
                 )
         close = ledger.Ledger.close if whole else (lambda *_, **__: None)
         held.enter_context(patch(ledger.Ledger, "close", lambda *given, **named: (last(), close(*given, **named))))
-        held.enter_context(patch(sweep, "refine", lambda *_, **__: True))
+        held.enter_context(patch(sweep.refine, "rounds", lambda *_, **__: iter(())))
         began = resident()
         meter.began = meter.now()
         store = tracking_uri or f"sqlite:///{folder}/mlflow.db"

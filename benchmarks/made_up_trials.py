@@ -13,7 +13,7 @@ import numpy as np
 
 from likra_ray import material as materials
 from likra_ray import plan as plans
-from likra_ray import results, settings, study
+from likra_ray import results, settings, tuning
 from likra_ray.analysis.curves import SeedTables
 from likra_ray.analysis.objectives import objective_value
 from likra_ray.driver import Driver
@@ -99,7 +99,7 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
 
     spec, storage = SweepSpec.model_validate(context["sweep"]), Storage(context["root"])
     material = materials.read(storage, context["material"])
-    result = make_up(spec, storage, material, study.point(params))
+    result = make_up(spec, storage, material, tuning.point(params))
     tune.report({metric: objective_value(result, metric) for metric in spec.objective})
 
 

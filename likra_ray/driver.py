@@ -83,10 +83,13 @@ class Driver:
         self._free_cpus()
 
     def _free_cpus(self) -> None:
-        """End workers that no trial will take; let those that run take CPUs that no trial will ask for."""
-        if not self._to_come.without_workers:
-            holdings.dismiss()
+        """End workers that no trial will take; let those that run take CPUs that no trial will ask for.
+
+        The workers of the last trial to end stay: a round of refinement may follow.
+        """
         running = len(self.progress.running)
+        if running and not self._to_come.without_workers:
+            holdings.dismiss()
         if running and not self._to_come.to_start:
             holdings.allow(cluster.cpus_each(self.sweep.trial.resources, running))
 

@@ -15,7 +15,7 @@ from likra_ray import material as materials
 from likra_ray.analysis import findings
 from likra_ray.analysis.findings import Finding
 from likra_ray.analysis.refinement import rounds_in_words
-from likra_ray.analysis.sweep_findings import SweepFindings
+from likra_ray.analysis.sweep_findings import SweepFindings, headline
 from likra_ray.console import OUTPUT
 from likra_ray.errors import InputError, without_secret
 from likra_ray.material import Material
@@ -57,7 +57,7 @@ class Ledger:
     @property
     def complete(self) -> bool:
         """Whether every trial ended and refinement has nothing left to do."""
-        return self.remaining == 0 and self._record.get("refinement_ended") is not None
+        return self.remaining == 0 and self.refinement_ended is not None
 
     @property
     def finished(self) -> bool:
@@ -149,6 +149,12 @@ class Ledger:
         rounds: list[dict[str, Any]] = self._record["refinements"]
         return rounds
 
+    @property
+    def refinement_ended(self) -> str | None:
+        """Why there is no further round; None where there may be one."""
+        reason: str | None = self._record.get("refinement_ended")
+        return reason
+
     def add_refinement(self, record: dict[str, Any]) -> None:
         """A round of refinement ended."""
         self.refinements.append(record)
@@ -163,6 +169,12 @@ class Ledger:
         """What every configuration says, its seeds joined; empty where no trial ended well."""
         grouped = findings.configurations(self.results)
         return [self._finding(list(by_seed.values())) for _, by_seed in grouped]
+
+    def headline(self) -> Finding | None:
+        """That of the configuration the report would open with now; None where no trial ended well."""
+        found = self.findings()
+        trials = [next(iter(by_seed.values())).spec for _, by_seed in findings.configurations(self.results)]
+        return found[headline(trials, found)] if found else None
 
     def _finding(self, trials: list[TrialResult]) -> Finding:
         """What these trials of one configuration say, made once."""
@@ -185,15 +197,12 @@ class Ledger:
     @property
     def best(self) -> TrialResult | None:
         """The trial the report opens with: the first seed of its configuration. None where no trial ended well."""
-        found = self.sweep_findings()
-        if found is None:
-            return None
-        key = found.findings[found.headline].trials[0]
-        return next(result for result in self.done if result.key == key)
+        opens = self.headline()
+        return next(result for result in self.done if result.key == opens.trials[0]) if opens is not None else None
 
     def report(self) -> dict[str, bytes]:
         """The files of the sweep's report by their path in its folder: report.html, figures/*.png, data/*.csv."""
-        refinement = rounds_in_words(self.refinements, self._record.get("refinement_ended"))
+        refinement = rounds_in_words(self.refinements, self.refinement_ended)
         about = outcomes.facts(self.sweep, self.material, self.results, record=self._record, refinement=refinement)
         return outcomes.report_files(self.sweep_findings(), about)
 
@@ -248,7 +257,7 @@ class Ledger:
             headline=found.headline if found is not None else 0,
             objective={str(metric): str(mode) for metric, mode in self.sweep.objective.items()},
             locations=self._locations(),
-            refinement=rounds_in_words(self.refinements, self._record.get("refinement_ended")),
+            refinement=rounds_in_words(self.refinements, self.refinement_ended),
             verdicts=found.verdicts if found is not None else (),
         )
 
@@ -274,7 +283,7 @@ class Ledger:
             "verdicts": list(found.verdicts) if found is not None else [],
             "configurations": list(found.findings) if found is not None else [],
             "trials": [{field: getattr(result, field) for field in told} for result in self.results],
-            "refinement": rounds_in_words(self.refinements, self._record.get("refinement_ended")),
+            "refinement": rounds_in_words(self.refinements, self.refinement_ended),
             "locations": self._locations(),
         }
 

@@ -1,13 +1,14 @@
 """After the grid: the phase that was located is measured again at finer volumes, round after round.
 
-Knows the ledger, not Ray: `measure` runs the points. A point of a round is one of the sweep's own with more `volumes`;
-its heads have the same keys, so they go on from what the store keeps and only what is new is trained and scored.
+Knows the ledger, not Ray: whoever asks for a round runs its points. A point of a round is one of the sweep's own with
+more `volumes`; its heads have the same keys, so they go on from what the store keeps and only what is new is trained
+and scored.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from likra_ray.analysis.findings import Finding
@@ -66,38 +67,34 @@ def _with(trial: TrialResult, more: Iterable[int]) -> dict[str, Any]:
     return {**trial.sampled, "volumes": sorted({*_volumes(trial), *more})}
 
 
-def refine(book: Ledger, measure: Callable[[list[dict[str, Any]]], None], *, left: Callable[[], float]) -> bool:
-    """Rounds until the midpoint's interval is narrow enough, none is finer, or the budget ends; False if cut short.
+def rounds(book: Ledger, *, left: Callable[[], float]) -> Iterator[list[dict[str, Any]]]:
+    """Points of one round after the other, until the midpoint's interval is narrow enough, none is finer, or the budget
+    ends: then the ledger's `refinement_ended` says why. left: seconds of the budget.
 
-    measure: runs points and tells the ledger of each that ended; left: seconds of the budget. What a round cost and
-    gained stands in the ledger's `refinements`, why it ended in `refinement_ended`.
+    To be asked for a round once every point of the one before ended, or was cut short: what that cost and gained goes
+    to the ledger's `refinements`. After one cut short with time left there is none, and the ledger says no reason.
     """
     while True:
-        found = book.sweep_findings()
-        if found is None:
-            book.end_refinement("no trial ended well")
-            return True
-        step = next_round(found.findings[found.headline], {result.key: result for result in book.results})
+        best = book.headline()
+        if best is None:
+            return book.end_refinement("no trial ended well")
+        step = next_round(best, {result.key: result for result in book.results})
         if isinstance(step, str):
-            book.end_refinement(step)
-            return True
+            return book.end_refinement(step)
         if len(book.refinements) >= book.sweep.budget.refinements:
-            book.end_refinement(f"{book.sweep.budget.refinements} rounds, as budget.refinements allows")
-            return True
+            return book.end_refinement(f"{book.sweep.budget.refinements} rounds, as budget.refinements allows")
         if left() <= 0:
-            book.end_refinement("budget.minutes are used up")
-            return True
+            return book.end_refinement("budget.minutes are used up")
         began, before = time.monotonic(), len(book.refined)
-        measure(step.points)
+        yield step.points
         ended = book.refined[before:]
         mine = [result for result in book.results if result.key in ended]
         after = next((finding for finding in book.findings() if finding.name == step.configuration), None)
         book.add_refinement(_record(step, mine, after, time.monotonic() - began))
         if len(ended) < len(step.points) and left() > 0:
-            return False
+            return
         if not any(result.status == "done" for result in mine):
-            book.end_refinement("no trial of its last round ended well")
-            return True
+            return book.end_refinement("no trial of its last round ended well")
 
 
 def _record(step: Round, mine: Sequence[TrialResult], after: Finding | None, seconds: float) -> dict[str, Any]:

@@ -200,6 +200,15 @@ def _grid(sweep: SweepSpec) -> list[dict[str, Any]]:
     return [dict(zip(axes, place, strict=True)) for place in itertools.product(*(axis or [] for axis in axes.values()))]
 
 
+def hear(study: optuna.Study, sweep: SweepSpec, trial: optuna.Trial, reported: Mapping[str, Any]) -> None:
+    """Tell the study how a trial it gave out ended. reported: its objectives; one that lacks any failed."""
+    values = [float(reported.get(metric, math.nan)) for metric in sweep.objective]
+    if all(math.isfinite(value) for value in values):
+        study.tell(trial, values)
+    else:
+        study.tell(trial, state=TrialState.FAIL)
+
+
 def tell(study: optuna.Study, sweep: SweepSpec, result: TrialResult) -> None:
     """Give the study a finished trial that it did not hear of, and what that trial passed."""
     _add(study, sweep, result, dict(result.sampled), None)

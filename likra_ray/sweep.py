@@ -16,20 +16,18 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from likra_ray import cluster, console, faults, holdings, ledger, lock, results, settings
+from likra_ray import cluster, console, faults, holdings, ledger, lock, refine, results, settings
 from likra_ray import material as materials
 from likra_ray import plan as plans
-from likra_ray import study as studies
 from likra_ray.driver import Driver
 from likra_ray.records import strict_json
-from likra_ray.refine import refine
 from likra_ray.spec import SweepSpec
 from likra_ray.storage import Storage, absolute, scratch
 
@@ -85,12 +83,15 @@ def _driven(
         def left() -> float:
             return began + sweep.budget.minutes * 60 - time.monotonic()
 
+        rounds = refine.rounds(book, left=left)
         try:
-            if book.remaining:
-                _run(driver, concurrent, left(), _search(driver) if driver.study is not None else None)
+            _run(driver, concurrent, left(), rounds)
             interrupted = book.remaining > 0 and left() > 0 and not driver.exhausted
             if not interrupted:
-                interrupted = not refine(book, lambda points: _run(driver, concurrent, left(), points), left=left)
+                next(
+                    rounds, None
+                )  # where Tune was stopped within a round, or before the first, that is still to be said
+                interrupted = book.refinement_ended is None
         except BaseException as error:
             # A report that finds no room must not hide what stopped the sweep.
             with contextlib.suppress(*([OSError] if faults.no_room(error) else [])):
@@ -103,15 +104,16 @@ def _driven(
     return book
 
 
-def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
-    """Let Tune run trials: those a search suggests, those of a list of points, or (None) the one there is."""
+def _run(driver: Driver, at_once: int, seconds: float, rounds: Iterator[list[dict[str, Any]]]) -> None:
+    """Let Tune run what remains of the sweep's trials, then rounds of refinement. at_once: trials; seconds: all may
+    take."""
     from ray import tune
+
+    from likra_ray import tuning
 
     console.keep_keys_to_ourselves()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a trial that fails is one line, the driver's own
     sweep, book = driver.sweep, driver.book
-    listed = isinstance(what, list)
-    driver.expect(len(what) if listed else book.remaining)
     context = {
         "sweep": sweep.model_dump(mode="json"),
         "root": book.storage.root,
@@ -120,68 +122,20 @@ def _run(driver: Driver, concurrent: int, seconds: float, what: Any) -> None:
     beside = tune.PlacementGroupFactory([{"memory": cluster.ATTEMPT_MEMORY}], bundle_label_selector=[cluster.here()])
     tuner = tune.Tuner(
         tune.with_resources(functools.partial(attempt, context=context), beside),
-        param_space={POINT: tune.grid_search(what)} if listed else None,
         tune_config=tune.TuneConfig(
-            search_alg=None if listed else what,
-            num_samples=1 if listed else book.remaining,
-            max_concurrent_trials=concurrent,
+            search_alg=tuning.Points(tuning.Search(driver, rounds, at_once=at_once)),
+            num_samples=-1,  # until the search says that it is over
             time_budget_s=seconds,
             reuse_actors=True,  # with the workers that a trial leaves (group.py)
         ),
         run_config=tune.RunConfig(
-            name="tune", storage_path=scratch(book.storage, sweep.name), callbacks=[_callback(driver)], verbose=0
+            name="tune", storage_path=scratch(book.storage, sweep.name), callbacks=[tuning.Told(driver)], verbose=0
         ),
     )
     try:
         tuner.fit()
     finally:
         holdings.end()  # of trials that Tune stopped it says no word
-
-
-POINT = "point"
-"""In what Tune hands to a trial: the point itself, where no search of Optuna's chose it."""
-
-
-def _point(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The point of a Tune trial."""
-    return dict(config[POINT]) if POINT in config else studies.point(config)
-
-
-def _search(driver: Driver) -> Any:
-    """Optuna's search, which asks for no point twice: one already measured, or being measured, costs a trial and
-    teaches nothing. It ends early where nothing new is left."""
-    from ray.tune.search import Searcher
-    from ray.tune.search.optuna import OptunaSearch
-
-    class Search(OptunaSearch):
-        hears: Driver | None = None
-
-        def suggest(self, trial_id: str) -> Any:
-            assert self.hears is not None
-            chosen = studies.ask_new(self.hears.study, self.hears.sweep, self.hears.measured)
-            self.hears.chosen(chosen is not None)
-            if chosen is None:
-                return Searcher.FINISHED
-            self._ot_trials[trial_id] = chosen
-            return chosen.params
-
-        def __getstate__(self) -> dict[str, Any]:
-            return {}  # as the callback's: Tune's own restore is not used
-
-        def save(self, checkpoint_path: str) -> None:
-            """The study lies in Optuna's storage; nothing else is to be kept."""
-
-    sweep = driver.sweep
-    search = Search(
-        studies.distributions(sweep),
-        metric=list(sweep.objective),
-        mode=list(sweep.objective.values()),
-        sampler=studies.sampler(sweep),
-        study_name=sweep.name,
-        storage=studies.storage(driver.book.study_url()),
-    )
-    search.hears = driver
-    return search
 
 
 def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
@@ -191,6 +145,7 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
     """
     from ray import tune
 
+    from likra_ray import tuning
     from likra_ray.analysis.objectives import objective_value
     from likra_ray.trial import perform
 
@@ -198,7 +153,7 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
     sweep = SweepSpec.model_validate(context["sweep"])
     storage = Storage(context["root"])
-    point = _point(params)
+    point = tuning.point(params)
     trial = sweep.trial_spec(point)
     try:
         result = perform(
@@ -216,37 +171,6 @@ def attempt(params: dict[str, Any], *, context: Mapping[str, Any]) -> None:
         results.write(storage, sweep.name, result)
         raise RuntimeError(why) from None  # Tune keeps it in files of its own: no secret in it, no pickle of ours
     tune.report({metric: objective_value(result, metric) for metric in sweep.objective})
-
-
-def _callback(driver: Driver) -> Any:
-    """The driver as a Tune callback."""
-    from ray import tune
-
-    class Callback(tune.Callback):
-        def __init__(self, hears: Driver | None) -> None:
-            self.hears = hears
-
-        def __getstate__(self) -> dict[str, Any]:
-            # Tune pickles its callbacks for a restore of its own, which is not used: a sweep resumes from sweep.json.
-            return {"hears": None}
-
-        def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            assert self.hears is not None
-            self.hears.started(_point(trial.config))
-
-        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
-            assert self.hears is not None
-            self.hears.progressed(_point(trial.config), result)
-
-        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            assert self.hears is not None
-            self.hears.ended(_point(trial.config), failed=False)
-
-        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            assert self.hears is not None
-            self.hears.ended(_point(trial.config), failed=True)
-
-    return Callback(driver)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -45,6 +45,7 @@ MAY_IMPORT_RAY = {
     "group.py",
     "holdings.py",
     "idle.py",
+    "tuning.py",
 }
 MAY_IMPORT_MLFLOW = {"reporting/tracking.py", "reporting/mlflow_inputs.py", "reporting/mlflow_models.py"}
 """The writer of runs, and what it calls for data sets and models."""
@@ -98,6 +99,7 @@ ORDER = (
     "dry_run",
     "progress",
     "driver",
+    "tuning",
     "sweep",
     "doctor",
     "cli",

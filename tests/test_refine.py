@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from likra_ray.records import CriticalPhase, CurvePoint
-from likra_ray.refine import refine
+from likra_ray.refine import rounds
 
 GRID = (0, 16, 32, 64, 128)
 Point = dict[str, Any]
@@ -24,13 +24,13 @@ def result(seed: int, volumes: tuple[int, ...], status: str = "done", batch_size
 
 
 class Book:
-    """What refine asks of a ledger; Likra's phase is always between 33 and 60, its midpoint known to a doubling."""
+    """What `rounds` asks of a ledger; Likra's phase is always between 33 and 60, its midpoint known to a doubling."""
 
     def __init__(self, *trials: SimpleNamespace, rounds: int) -> None:
         self.results = list(trials)
         self.refined: list[str] = []
         self.refinements: list[dict[str, Any]] = []
-        self.ended = ""
+        self.ended: str | None = None
         self.sweep = SimpleNamespace(budget=SimpleNamespace(refinements=rounds))
 
     def findings(self) -> list[SimpleNamespace]:
@@ -38,8 +38,8 @@ class Book:
         latest: dict[int, str] = {one.sampled["seed"]: one.key for one in self.results if one.status == "done"}
         return [SimpleNamespace(name="one", trials=tuple(latest.values()), phase={"likra": phase, "base_likra": phase})]
 
-    def sweep_findings(self) -> SimpleNamespace:
-        return SimpleNamespace(findings=self.findings(), headline=0)
+    def headline(self) -> SimpleNamespace:
+        return self.findings()[0]
 
     def add_refinement(self, record: dict[str, Any]) -> None:
         self.refinements.append(record)
@@ -64,8 +64,11 @@ def runs(book: Book, asked: list[Point], *, status: Callable[[int], str | None])
 
 
 def refined(book: Book, status: Callable[[int], str | None], seconds: float = 100.0) -> tuple[bool, list[Point]]:
+    """Whether a reason is given why there is no further round, and the points of all rounds."""
     asked: list[Point] = []
-    return refine(book, runs(book, asked, status=status), left=lambda: seconds), asked  # type: ignore[arg-type]
+    for points in rounds(book, left=lambda: seconds):  # type: ignore[arg-type]
+        runs(book, asked, status=status)(points)
+    return book.ended is not None, asked
 
 
 def test_every_seed_measures_every_round_until_none_is_finer() -> None:
@@ -86,7 +89,7 @@ def test_a_round_that_fails_ends_refinement_and_not_the_sweep() -> None:
 def test_a_round_cut_short_is_kept_and_completed_by_the_next() -> None:
     book = Book(result(0, GRID), result(1, GRID), rounds=3)
     whole, _ = refined(book, lambda seed: "done" if seed == 0 else None)
-    assert not whole and len(book.refinements) == 1 and not book.ended
+    assert not whole and len(book.refinements) == 1 and book.ended is None
     whole, asked = refined(book, lambda seed: "done")
     assert whole and asked[0] == {"seed": 1, "volumes": [0, 16, 32, 48, 64, 88, 128]}
 

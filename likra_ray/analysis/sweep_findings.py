@@ -57,7 +57,7 @@ class SweepFindings:
     findings: tuple[Finding, ...]
     """One per configuration, its seeds joined."""
     headline: int
-    """Index of the one the report opens with: no control where another is there; see findings.headline."""
+    """Index of the one the report opens with."""
     effects: Effects
     """Of each searched field, near_miss_share first."""
     importances: Mapping[str, Mapping[str, float]]
@@ -98,21 +98,30 @@ def sweep_findings(
         if kind is not None
         for verdict in controls.control_verdicts(kind, finding)
     ]
-    experiments = [index for index, kind in enumerate(kinds) if kind is None] or list(range(len(found)))
-    headline = experiments[findings.headline([found[index] for index in experiments])]
+    opens = headline([one.trial for one in configurations], found)
     effects = near_miss.factor_effects(
         {arm: [_case(arm, *pair) for pair in zip(configurations, found, strict=True)] for arm in EFFECT_ARMS}
     )
     return SweepFindings(
         findings=tuple(found),
-        headline=headline,
+        headline=opens,
         effects=effects,
         importances=importances[0],
         importances_reason=importances[1],
         controls=tuple(quiet),
         left_out=(*left_out, *_unanswered(found)),
-        verdicts=verdicts.verdicts(found[headline], effects, quiet),
+        verdicts=verdicts.verdicts(found[opens], effects, quiet),
     )
+
+
+def headline(trials: Sequence[Mapping[str, Any]], found: Sequence[Finding]) -> int:
+    """Index of the one the report opens with: no control where another is there; see findings.headline.
+
+    trials: the spec of one trial of each configuration, in the order of found.
+    """
+    kinds = [controls.control_of(trial) for trial in trials]
+    experiments = [index for index, kind in enumerate(kinds) if kind is None] or list(range(len(found)))
+    return experiments[findings.headline([found[index] for index in experiments])]
 
 
 def find(configuration: Configuration, *, rng: np.random.Generator) -> Finding:

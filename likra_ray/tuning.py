@@ -1,0 +1,131 @@
+"""What Ray Tune asks of a sweep's driver, and tells it: which point is next, and how trials go.
+
+All trials of a sweep are one call of Tune's, those that Optuna chooses and then each round of refinement: an actor, and
+with it its workers (group.py), goes on from one to the next.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+from ray.tune.search.search_generator import SearchGenerator
+
+from likra_ray import study as studies
+from likra_ray.driver import Driver
+
+POINT = "point"
+"""In what Tune hands to a trial: its point."""
+
+
+def point(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The point of a Tune trial."""
+    return dict(config[POINT])
+
+
+class Search(Searcher):
+    """The points of a sweep: those that Optuna chooses, or the one there is, then those of each round of refinement.
+
+    Optuna is asked for no point twice: one already measured, or being measured, costs a trial and teaches nothing.
+    """
+
+    def __init__(self, driver: Driver, rounds: Iterator[list[dict[str, Any]]], *, at_once: int) -> None:
+        """rounds: of refine.rounds; at_once: trials that may run at the same time."""
+        super().__init__()
+        self._driver, self._rounds, self._at_once = driver, rounds, at_once
+        self._to_choose = driver.book.remaining
+        self._listed: deque[dict[str, Any]] = deque()
+        self._running: dict[str, Any] = {}
+        """By Tune's name of the trial: Optuna's trial, None where it chose none."""
+        driver.expect(self._to_choose)
+
+    @property
+    def waits(self) -> bool:
+        """Whether trials must end before it is known if there are more."""
+        return bool(self._running) and not self._to_choose and not self._listed
+
+    def suggest(self, trial_id: str) -> Any:
+        """A point, None for not yet, or FINISHED."""
+        if len(self._running) >= self._at_once:
+            return None
+        if self._to_choose:
+            self._to_choose -= 1
+            if self._driver.study is None:
+                return self._begun(trial_id, {}, None)
+            chosen = studies.ask_new(self._driver.study, self._driver.sweep, self._driver.measured)
+            self._driver.chosen(chosen is not None)
+            if chosen is not None:
+                return self._begun(trial_id, studies.point(chosen.params), chosen)
+            self._to_choose = 0
+        if not self._listed and not self._running:
+            self._listed.extend(next(self._rounds, []))
+            self._driver.expect(len(self._listed))
+        if self._listed:
+            return self._begun(trial_id, self._listed.popleft(), None)
+        return None if self._running else self.FINISHED
+
+    def _begun(self, trial_id: str, chosen: dict[str, Any], optuna_trial: Any) -> dict[str, Any]:
+        self._running[trial_id] = optuna_trial
+        return {POINT: chosen}
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """result: the last that the trial reported; None where it failed."""
+        optuna_trial = self._running.pop(trial_id, None)
+        if optuna_trial is not None:
+            reported = {} if error or result is None else result
+            studies.hear(self._driver.study, self._driver.sweep, optuna_trial, reported)
+
+    def on_trial_result(self, trial_id: str, result: Any) -> None:
+        """Progress, which Optuna does not hear of."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles it for a restore of its own, which is not used: a sweep resumes from sweep.json
+
+    def save(self, checkpoint_path: str) -> None:
+        """The study lies in Optuna's storage; nothing else is to be kept."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing was kept."""
+
+
+class Points(SearchGenerator):
+    """A search as Tune's loop sees it."""
+
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
+        self._search = search
+
+    def is_finished(self) -> bool:
+        """Also while the search waits, for as long: Tune keeps one actor that no trial asks for, the first that has
+        none. That is to be the actor of the last trial to end, whose workers still are (Driver dismisses others)."""
+        finished: bool = super().is_finished()
+        return finished or self._search.waits
+
+
+class Told(tune.Callback):
+    """Hands the driver what Tune says of a trial."""
+
+    def __init__(self, driver: Driver | None) -> None:
+        self._driver = driver
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_driver": None}  # as of Search
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        assert self._driver is not None
+        self._driver.started(point(trial.config))
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        assert self._driver is not None
+        self._driver.progressed(point(trial.config), result)
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        assert self._driver is not None
+        self._driver.ended(point(trial.config), failed=False)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        assert self._driver is not None
+        self._driver.ended(point(trial.config), failed=True)
