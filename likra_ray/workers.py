@@ -217,6 +217,7 @@ class _AtWork:
                 for evaluation in self._asked(order) if mine else []:
                     own = evaluation is self.evaluations[0]
                     self.producer.score(order, evaluation, *([self._scored] if own else []))
+        self.news.flush()
         return [
             order
             for order in orders

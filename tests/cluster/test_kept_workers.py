@@ -120,6 +120,49 @@ def test_workers_that_wait_go_once_every_trial_has_some(tmp_path: Path) -> None:
     assert [(one.status, one.retried) for one in results(output)] == [("done", [])] * 3
 
 
+REFINED = """
+import sys
+import ray
+from likra_ray import refine, settings
+from likra_ray.sweep import run_sweep
+
+def next_round(best, results):
+    [last] = [one for one in results.values() if one.sampled["seed"] == 1 and 16 not in one.spec["volumes"]]
+    point = {**last.sampled, "volumes": sorted([*last.spec["volumes"], 16])}
+    return refine.Round(best.name, "likra", (16,), [point], None)
+
+ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
+refine.next_round = next_round
+spec, output = settings.load(sys.argv[2], sys.argv[4:]).sweep, sys.argv[3]
+run_sweep(spec, output=output, tracking_uri=f"sqlite:///{output}.db")
+"""
+
+
+def test_a_refinement_has_the_workers_of_the_last_trial(tmp_path: Path) -> None:
+    """Two CPUs, a short trial and a long one, whose workers stay; no phase lies here, so the round is made up."""
+    output = tmp_path / "out"
+    given = [
+        "questions.train.limit=500",
+        "trial.batch_size=2",
+        "trial.volumes=[0, 8, 400]",
+        "trial.negatives=8",
+        "search={seed: {choices: [0, 1]}, positives: {choices: [8, 400]}}",
+        "start_from=[{seed: 0, positives: 8}, {seed: 1, positives: 400}]",
+        "budget={trials: 2, refinements: 1}",
+    ]
+    with cluster({"num_cpus": 2}) as found:
+        command = [sys.executable, "-c", REFINED, found.address, SMOKE, str(output), *given]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        assert (started(found)["ImplicitFunc"], started(found)["RayTrainWorker"]) == (2, 2)
+    record = json.loads((output / "smoke/sweep.json").read_text())
+    assert [one.sampled["seed"] for one in results(output)] == [0, 1]
+    assert [(len(one["trials"]), one["failed"], one["added_volumes"]) for one in record["refinements"]] == [
+        (1, 0, [16])
+    ]
+    assert record["refinement_ended"] == "1 rounds, as budget.refinements allows"
+
+
 MINUTES_END = """
 import sys, time
 import ray
