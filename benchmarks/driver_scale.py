@@ -107,7 +107,7 @@ def instrumented(meter: Meter) -> Iterator[None]:
 
 def loop(filled: int, driver: Driver, at_once: int, seconds: float, rounds: Any) -> None:
     """In place of Tune: one trial after the other. filled: trials that are copied in half way."""
-    search, trials = tuning.Search(driver, rounds, at_once=at_once), driver.book.remaining
+    search, trials = tuning.Search(driver, rounds), driver.book.remaining
     for number in range(trials):
         if filled and number == trials // 2:
             made_up_trials.fill(driver, Path(driver.book.storage.root), filled)
@@ -117,6 +117,12 @@ def loop(filled: int, driver: Driver, at_once: int, seconds: float, rounds: Any)
         told = {metric: objective_value(result, metric) for metric in driver.sweep.objective}
         search.on_trial_complete(str(number), result=told)
         driver.ended(point, failed=False)
+
+
+def no_rounds(book: ledger.Ledger, **_: Any) -> Iterator[Any]:
+    """In place of refinement."""
+    book.end_refinement("there is none here")
+    return iter(())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,7 +167,7 @@ def measure(
                 )
         close = ledger.Ledger.close if whole else (lambda *_, **__: None)
         held.enter_context(patch(ledger.Ledger, "close", lambda *given, **named: (last(), close(*given, **named))))
-        held.enter_context(patch(sweep.refine, "rounds", lambda *_, **__: iter(())))
+        held.enter_context(patch(sweep.refine, "rounds", no_rounds))
         began = resident()
         meter.began = meter.now()
         store = tracking_uri or f"sqlite:///{folder}/mlflow.db"

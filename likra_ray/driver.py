@@ -20,7 +20,7 @@ from likra_ray.spec import SweepSpec, TrialSpec
 
 
 class ToCome:
-    """Trials of one call of Tune that have not begun, or whose workers have not."""
+    """Trials of a search, or of a round of refinement, that have not begun, or whose workers have not."""
 
     def __init__(self, most: int) -> None:
         """most: that may be started; a search may find fewer points."""
@@ -61,15 +61,10 @@ class Driver:
         self.sweep, self.material, self.book, self.screen = sweep, material, book, screen
         self.study: Any = None
         self.measured = studies.Measured()
-        self.nothing_new = False
-        """Whether Optuna was asked and every point was measured or being measured."""
+        self.searched = False
+        """Whether all trials but a refinement's ended: as many as the budget has, or as the space has points."""
         self.progress = Progress(sweep.budget.trials if sweep.search else 1)
         self._to_come = ToCome(0)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether every point of the space is measured: fewer trials than the budget allows were enough."""
-        return self.nothing_new and not self.progress.running
 
     def expect(self, count: int) -> None:
         """So many trials are to be started, at most: until all are, no worker takes more CPUs than it asks for."""
@@ -78,7 +73,6 @@ class Driver:
 
     def chosen(self, new: bool) -> None:
         """Optuna was asked for a point. new: it had one that is not measured, nor being measured."""
-        self.nothing_new |= not new
         self._to_come.chosen(new)
         self._free_cpus()
 

@@ -10,6 +10,7 @@ those to the study as finished trials, so that one head teaches the surrogate it
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ from likra_ray.analysis.objectives import objective_value
 from likra_ray.records import TrialResult
 from likra_ray.search import values
 from likra_ray.spec import Range, SweepSpec
+
+log = logging.getLogger(__name__)
 
 OBSERVED = "likra_ray.observed_in"
 """User attribute of a finished Optuna trial that was not run: the trial whose head passed this volume."""
@@ -201,12 +204,18 @@ def _grid(sweep: SweepSpec) -> list[dict[str, Any]]:
 
 
 def hear(study: optuna.Study, sweep: SweepSpec, trial: optuna.Trial, reported: Mapping[str, Any]) -> None:
-    """Tell the study how a trial it gave out ended. reported: its objectives; one that lacks any failed."""
+    """Tell the study how a trial it gave out ended. reported: its objectives; one that lacks any failed.
+
+    Where the study does not answer, the log says so, and the next `open_study` brings it up to the trials' records.
+    """
     values = [float(reported.get(metric, math.nan)) for metric in sweep.objective]
-    if all(math.isfinite(value) for value in values):
-        study.tell(trial, values)
-    else:
-        study.tell(trial, state=TrialState.FAIL)
+    try:
+        if all(math.isfinite(value) for value in values):
+            study.tell(trial, values)
+        else:
+            study.tell(trial, state=TrialState.FAIL)
+    except optuna.exceptions.StorageInternalError as error:
+        log.warning("Optuna's study did not hear how trial %d ended: %s", trial.number, error)
 
 
 def tell(study: optuna.Study, sweep: SweepSpec, result: TrialResult) -> None:

@@ -86,11 +86,10 @@ def _driven(
         rounds = refine.rounds(book, left=left)
         try:
             _run(driver, concurrent, left(), rounds)
-            interrupted = book.remaining > 0 and left() > 0 and not driver.exhausted
+            interrupted = left() > 0 and not driver.searched
             if not interrupted:
-                next(
-                    rounds, None
-                )  # where Tune was stopped within a round, or before the first, that is still to be said
+                # Where Tune was stopped within a round, or before one, that is still to be said.
+                next(rounds, None)
                 interrupted = book.refinement_ended is None
         except BaseException as error:
             # A report that finds no room must not hide what stopped the sweep.
@@ -123,7 +122,7 @@ def _run(driver: Driver, at_once: int, seconds: float, rounds: Iterator[list[dic
     tuner = tune.Tuner(
         tune.with_resources(functools.partial(attempt, context=context), beside),
         tune_config=tune.TuneConfig(
-            search_alg=tuning.Points(tuning.Search(driver, rounds, at_once=at_once)),
+            search_alg=tuning.Points(tuning.Search(driver, rounds), at_once=at_once),
             num_samples=-1,  # until the search says that it is over
             time_budget_s=seconds,
             reuse_actors=True,  # with the workers that a trial leaves (group.py)

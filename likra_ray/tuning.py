@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ray import tune
-from ray.tune.search import Searcher
+from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.search.search_generator import SearchGenerator
 
 from likra_ray import study as studies
@@ -32,10 +32,10 @@ class Search(Searcher):
     Optuna is asked for no point twice: one already measured, or being measured, costs a trial and teaches nothing.
     """
 
-    def __init__(self, driver: Driver, rounds: Iterator[list[dict[str, Any]]], *, at_once: int) -> None:
-        """rounds: of refine.rounds; at_once: trials that may run at the same time."""
+    def __init__(self, driver: Driver, rounds: Iterator[list[dict[str, Any]]]) -> None:
+        """rounds: of refine.rounds."""
         super().__init__()
-        self._driver, self._rounds, self._at_once = driver, rounds, at_once
+        self._driver, self._rounds = driver, rounds
         self._to_choose = driver.book.remaining
         self._listed: deque[dict[str, Any]] = deque()
         self._running: dict[str, Any] = {}
@@ -49,8 +49,6 @@ class Search(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """A point, None for not yet, or FINISHED."""
-        if len(self._running) >= self._at_once:
-            return None
         if self._to_choose:
             self._to_choose -= 1
             if self._driver.study is None:
@@ -61,15 +59,16 @@ class Search(Searcher):
                 return self._begun(trial_id, studies.point(chosen.params), chosen)
             self._to_choose = 0
         if not self._listed and not self._running:
+            self._driver.searched = True
             self._listed.extend(next(self._rounds, []))
             self._driver.expect(len(self._listed))
         if self._listed:
             return self._begun(trial_id, self._listed.popleft(), None)
         return None if self._running else self.FINISHED
 
-    def _begun(self, trial_id: str, chosen: dict[str, Any], optuna_trial: Any) -> dict[str, Any]:
+    def _begun(self, trial_id: str, point: dict[str, Any], optuna_trial: Any) -> dict[str, Any]:
         self._running[trial_id] = optuna_trial
-        return {POINT: chosen}
+        return {POINT: point}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """result: the last that the trial reported; None where it failed."""
@@ -94,8 +93,9 @@ class Search(Searcher):
 class Points(SearchGenerator):
     """A search as Tune's loop sees it."""
 
-    def __init__(self, search: Search) -> None:
-        super().__init__(search)
+    def __init__(self, search: Search, *, at_once: int) -> None:
+        """at_once: trials that may run at the same time; so many Tune starts side by side."""
+        super().__init__(ConcurrencyLimiter(search, max_concurrent=at_once))
         self._search = search
 
     def is_finished(self) -> bool:

@@ -205,24 +205,24 @@ class _AtWork:
                 with self.news.told(Diverged):
                     producer.train(mine, self._asked, self._report)
                 return mine
-        return [order for order in orders if not producer.untrained(order)]
+        return [order for order in orders if producer.is_trained(order)]
 
     def _score(self, orders: Sequence[HeadOrder]) -> list[HeadOrder]:
-        """Score these heads, but those that another trial scores; returns those of which the store now has all tables.
+        """Score those of these heads that no other trial scores; returns those of which the store now has all tables.
 
         The lease is one of its own: while a head's first volumes are scored, another trial may train it further.
         """
+        scored = []
         for order in orders:
+            asked = self._asked(order)
             with self._lease(f"{order.key}/tables") as mine:
-                for evaluation in self._asked(order) if mine else []:
+                for evaluation in asked if mine else []:
                     own = evaluation is self.evaluations[0]
                     self.producer.score(order, evaluation, *([self._scored] if own else []))
+            if mine or all(self.producer.is_scored(order, evaluation) for evaluation in asked):
+                scored.append(order)
         self.news.flush()
-        return [
-            order
-            for order in orders
-            if not any(self.producer.unscored(order, evaluation) for evaluation in self._asked(order))
-        ]
+        return scored
 
     def _asked(self, order: HeadOrder) -> list[EvaluationOrder]:
         """What a head is asked: the trial's own questions, a positive head the prior's too."""
@@ -274,7 +274,8 @@ class _AtWork:
 
     @contextlib.contextmanager
     def _lease(self, key: str) -> Iterator[bool]:
-        """Whether this trial may make a head now, the same on every rank; given back at the end of the block."""
+        """Whether this trial may make a head, or its tables, now, the same on every rank; given back at the end of the
+        block."""
         import ray
 
         self.beat()

@@ -1,4 +1,4 @@
-"""What the trials of a job share: who is making which head, so that no two train the same; rooms; CPUs allowed.
+"""What the trials of a job share: who is making which head or its tables, so that no two do; rooms; CPUs allowed.
 
 A trial asks while its workers already run and never waits while it holds a lease (of one head, or of all that it
 trains at once), so the holder always goes on by itself and nobody waits for ever.

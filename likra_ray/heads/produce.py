@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from likra_ray.heads import adapters, pairs, together
+from likra_ray.heads import adapters, counts, pairs, together
 from likra_ray.heads.base import LoadedBase
 from likra_ray.heads.engines import DeepSpeedEngine, Engine, PlainEngine
 from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Manner, Role
@@ -122,6 +122,8 @@ class Producer:
                 self.store.check(order.key, order.volumes, read=read)
         self.barrier()
         to_train = self.agreed([self.store.stretches(order.key, order.volumes) for order in orders])
+        if not any(to_train):
+            return
         for order, stretches in zip(orders, to_train, strict=True):
             if stretches:
                 self.base_table(order.base_key, *self.references(order))
@@ -136,7 +138,7 @@ class Producer:
 
         scored: told of every volume whose table was made, on every rank, once it is in the store.
         """
-        volumes = self.unscored(order, evaluation)
+        volumes: list[int] = self.agreed(self._unscored(order, evaluation))
         if not volumes:
             return
         with self._others_unmoved([order]), self._engine(order.role, order.learning_rate) as engine:
@@ -145,15 +147,19 @@ class Producer:
                 self._score(engine, order.key, evaluation, volume)
                 scored(order, volume)
 
-    def untrained(self, order: HeadOrder) -> bool:
-        """Whether the store lacks a volume of the head."""
-        lacks: bool = self.agreed(bool(self.store.stretches(order.key, order.volumes)))
-        return lacks
+    def is_trained(self, order: HeadOrder) -> bool:
+        """Whether another process left every volume of the head, and its counts. Rank 0 looks, and reads no volume."""
+        there = self.rank == 0 and not self.store.stretches(order.key, order.volumes)
+        found: bool = self.agreed(there and set(order.volumes) <= set(counts.kept(self.store, order.key)))
+        return found
 
-    def unscored(self, order: HeadOrder, evaluation: EvaluationOrder) -> list[int]:
-        """The head's volumes of which the store has no table."""
-        volumes: list[int] = self.agreed(self._unscored(order, evaluation))
-        return volumes
+    def is_scored(self, order: HeadOrder, evaluation: EvaluationOrder) -> bool:
+        """Whether another process left every table, none of them damaged. Rank 0 looks, and reads none before all are
+        there."""
+        asked = {volume for volume in order.volumes if volume > 0}
+        there = self.rank == 0 and asked <= self.store.scored(order.key, evaluation.key)
+        found: bool = self.agreed(there and not self._unscored(order, evaluation))
+        return found
 
     @contextlib.contextmanager
     def _others_unmoved(self, orders: Sequence[HeadOrder]) -> Iterator[None]:

@@ -182,6 +182,11 @@ class HeadStore:
         self.storage.write(f"{name}.arrow", data)
         self.storage.write(f"{name}.sha256", hashlib.sha256(data).hexdigest().encode())
 
+    def scored(self, key: str, evaluation: str) -> set[int]:
+        """Volumes that have a score table; none is read."""
+        names = self.storage.names(f"heads/{key}/scores/{evaluation}")
+        return {int(name.removesuffix(".sha256")) for name in names if name.endswith(".sha256")}
+
     def table(self, key: str, evaluation: str, volume: int) -> ScoreTable | None:
         """A score table; None where there is none, or it is damaged (said in the log) and must be made again."""
         name = f"heads/{key}/scores/{evaluation}/{volume}"

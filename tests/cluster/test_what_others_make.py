@@ -100,6 +100,7 @@ wait_for("trained [8, 16, 32], scored []", lambda: has(negative), thread)
 print("another trial trains one head and scores the other:", has(positive), ended)
 another_gives(positive)
 wait_for("trained [8, 16, 32], scored [8, 16, 32]", lambda: has(positive), thread)
+print("the other is still to be scored:", has(negative), ended)
 another_gives(negative + "/tables")
 thread.join()
 [(done, base)] = ended
@@ -114,6 +115,7 @@ print("all is there:", sum(done["trained"].values()), sum(done["scored"].values(
 
 HEADS_SEEN = [
     "another trial trains one head and scores the other: trained [], scored [] []",
+    "the other is still to be scored: trained [8, 16, 32], scored [] []",
     "it is done: trained [8, 16, 32], scored [8, 16, 32] 64 7",
     "all is there: 0 0",
 ]
