@@ -121,6 +121,16 @@ def _on_loopback() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _own_logging() -> Iterator[None]:
+    """Ray's level and handler are for its workers; here they would silence what our own code warns of."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+@contextlib.contextmanager
 def ray_session(*, show_workers: bool) -> Iterator[None]:
     """The running cluster where there is one, else Ray on this machine for the length of the block.
 
@@ -150,7 +160,7 @@ def ray_session(*, show_workers: bool) -> Iterator[None]:
     if started:
         logging.getLogger("ray").setLevel(logging.ERROR)  # that its cluster asks for a token is no news
         quiet = ray.LoggingConfig(log_level="ERROR")
-        with _on_loopback():
+        with _on_loopback(), _own_logging():
             ray.init(
                 logging_level=logging.ERROR, logging_config=quiet, log_to_driver=show_workers, include_dashboard=False
             )

@@ -1,7 +1,8 @@
-"""What the shell sees of a command that was typed wrongly."""
+"""What the shell sees of a command that was typed wrongly, and of what our code warns of."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -31,3 +32,17 @@ def test_help_ends_well(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     monkeypatch.setattr(sys, "argv", ["likra_ray", "--help"])
     console.run(sweep.app)
     assert "--dry-run" in capsys.readouterr().out
+
+
+WARNS = """
+from likra_ray import console, holdings
+with console.ray_session(show_workers=False):
+    holdings.log.warning("heard")
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_what_our_own_code_warns_of_is_heard_while_ray_runs() -> None:
+    ended = subprocess.run([sys.executable, "-c", WARNS], capture_output=True, text=True, timeout=120, check=True)
+    assert ended.stderr == "heard\n"
