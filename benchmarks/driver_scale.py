@@ -117,6 +117,7 @@ def loop(filled: int, driver: Driver, at_once: int, seconds: float, rounds: Any)
         told = {metric: objective_value(result, metric) for metric in driver.sweep.objective}
         search.on_trial_complete(str(number), result=told)
         driver.ended(point, failed=False)
+    assert search.suggest("no more") == search.FINISHED
 
 
 def no_rounds(book: ledger.Ledger, **_: Any) -> Iterator[Any]:
