@@ -125,9 +125,11 @@ def _own_logging() -> Iterator[None]:
     """Ray's level and handler are for its workers; here they would silence what our own code warns of."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
-    yield
-    root.setLevel(level)
-    root.handlers[:] = handlers
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 @contextlib.contextmanager

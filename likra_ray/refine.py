@@ -72,7 +72,8 @@ def rounds(book: Ledger, *, left: Callable[[], float]) -> Iterator[list[dict[str
     ends: then the ledger's `refinement_ended` says why. left: seconds of the budget.
 
     To be asked for a round once every point of the one before ended, or was cut short: what that cost and gained goes
-    to the ledger's `refinements`. After one cut short with time left there is none, and the ledger says no reason.
+    to the ledger's `refinements`. After one cut short with time left there is none, and the ledger says no reason;
+    whoever goes on completes it, and both are one of budget.refinements.
     """
     while True:
         best = book.headline()
@@ -81,7 +82,7 @@ def rounds(book: Ledger, *, left: Callable[[], float]) -> Iterator[list[dict[str
         step = next_round(best, {result.key: result for result in book.results})
         if isinstance(step, str):
             return book.end_refinement(step)
-        if len(book.refinements) >= book.sweep.budget.refinements:
+        if sum(not one.get("cut_short") for one in book.refinements) >= book.sweep.budget.refinements:
             return book.end_refinement(f"{book.sweep.budget.refinements} rounds, as budget.refinements allows")
         if left() <= 0:
             return book.end_refinement("budget.minutes are used up")
@@ -90,8 +91,9 @@ def rounds(book: Ledger, *, left: Callable[[], float]) -> Iterator[list[dict[str
         ended = book.refined[before:]
         mine = [result for result in book.results if result.key in ended]
         after = next((finding for finding in book.findings() if finding.name == step.configuration), None)
-        book.add_refinement(_record(step, mine, after, time.monotonic() - began))
-        if len(ended) < len(step.points) and left() > 0:
+        cut_short = len(ended) < len(step.points)
+        book.add_refinement({**_record(step, mine, after, time.monotonic() - began), "cut_short": cut_short})
+        if cut_short and left() > 0:
             return
         if not any(result.status == "done" for result in mine):
             return book.end_refinement("no trial of its last round ended well")

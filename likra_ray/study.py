@@ -206,16 +206,16 @@ def _grid(sweep: SweepSpec) -> list[dict[str, Any]]:
 def hear(study: optuna.Study, sweep: SweepSpec, trial: optuna.Trial, reported: Mapping[str, Any]) -> None:
     """Tell the study how a trial it gave out ended. reported: its objectives; one that lacks any failed.
 
-    Where the study does not answer, the log says so, and the next `open_study` brings it up to the trials' records.
+    Where the study does not answer, the log says what it missed, and the next `open_study` brings it up to the trials'
+    records; it fails by itself what never ended.
     """
     values = [float(reported.get(metric, math.nan)) for metric in sweep.objective]
+    ended_well = all(math.isfinite(value) for value in values)
     try:
-        if all(math.isfinite(value) for value in values):
-            study.tell(trial, values)
-        else:
-            study.tell(trial, state=TrialState.FAIL)
+        study.tell(trial, values) if ended_well else study.tell(trial, state=TrialState.FAIL)
     except optuna.exceptions.StorageInternalError as error:
-        log.warning("Optuna's study did not hear how trial %d ended: %s", trial.number, error)
+        if ended_well:
+            log.warning("Optuna's study did not hear how trial %d ended: %s", trial.number, error.__cause__ or error)
 
 
 def tell(study: optuna.Study, sweep: SweepSpec, result: TrialResult) -> None:

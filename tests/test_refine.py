@@ -87,11 +87,15 @@ def test_a_round_that_fails_ends_refinement_and_not_the_sweep() -> None:
 
 
 def test_a_round_cut_short_is_kept_and_completed_by_the_next() -> None:
-    book = Book(result(0, GRID), result(1, GRID), rounds=3)
-    whole, _ = refined(book, lambda seed: "done" if seed == 0 else None)
-    assert not whole and len(book.refinements) == 1 and book.ended is None
+    """All three are one of the rounds that the budget allows."""
+    book = Book(result(0, GRID), result(1, GRID), rounds=1)
+    for ends in ((), (0,)):
+        whole, _ = refined(book, lambda seed, ends=ends: "done" if seed in ends else None)  # type: ignore[misc]
+        assert not whole and book.ended is None
     whole, asked = refined(book, lambda seed: "done")
-    assert whole and asked[0] == {"seed": 1, "volumes": [0, 16, 32, 48, 64, 88, 128]}
+    assert whole and asked == [{"seed": 1, "volumes": [0, 16, 32, 48, 64, 88, 128]}]
+    assert [one["cut_short"] for one in book.refinements] == [True, True, False]
+    assert book.ended == "1 rounds, as budget.refinements allows"
 
 
 def test_the_trials_own_batch_size_counts() -> None:

@@ -291,6 +291,58 @@ def test_a_located_phase_is_measured_at_finer_volumes(tmp_path: Path) -> None:
         assert all(torch.equal(inside[name], by_itself[name]) for name in by_itself)
 
 
+STOPPED = """
+import sys
+from rich.console import Console
+from likra_ray import refine, settings
+from likra_ray.sweep import run_sweep
+
+def next_round(best, results):
+    longest = max(results.values(), key=lambda one: len(one.spec["volumes"]))
+    point = {**longest.sampled, "volumes": sorted({*longest.spec["volumes"], 1200})}
+    return refine.Round(best.name, "likra", (1200,), [point], None)
+
+refine.next_round = next_round
+spec, resume = settings.load(sys.argv[1], sys.argv[3:]).sweep, sys.argv[2] == "resume"
+try:
+    run_sweep(spec, output="out", tracking_uri="sqlite:///mlflow.db", resume=resume, screen=Console(width=200))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.long
+def test_ctrl_c_in_a_refinement_of_a_space_without_more_points_keeps_its_round(tmp_path: Path) -> None:
+    """Two points, four trials in the budget; no phase lies here, so the round is made up. --resume completes it."""
+    given = [
+        "questions.train.limit=1700", "trial.batch_size=2", "trial.volumes=[0, 8, 1600]", "trial.positives=1600",
+        "trial.negatives=8", "search={seed: {choices: [0, 1]}}", "budget={trials: 4, refinements: 1}",
+        "objective={accuracy: max}", "sampler=grid",
+    ]  # fmt: skip
+
+    def started(how: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", STOPPED, SMOKE, how, *given], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+
+    def rounds() -> tuple[list[bool], str, str | None]:
+        record = json.loads((tmp_path / "out/smoke/sweep.json").read_text())
+        return [one["cut_short"] for one in record["refinements"]], record["status"], record["refinement_ended"]
+
+    first = started("new")
+    assert first.stdout is not None
+    assert any("at 4 volumes" in line for line in first.stdout), "the refinement never began"
+    time.sleep(3)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=120)
+    assert first.returncode == 130 and rounds() == ([True], "interrupted", None)
+    again = started("resume")
+    said, _ = again.communicate(timeout=280)
+    assert again.returncode == 0, said[-3000:]
+    assert rounds() == ([True, False], "done", "1 rounds, as budget.refinements allows")
+
+
 @pytest.mark.long
 def test_controls_run_in_a_sweep_over_fields_within_fields(tmp_path: Path) -> None:
     """Shuffled labels, options in view and the prior at once; both trials share the positive head."""

@@ -184,8 +184,8 @@ class HeadStore:
 
     def scored(self, key: str, evaluation: str) -> set[int]:
         """Volumes that have a score table; none is read."""
-        names = self.storage.names(f"heads/{key}/scores/{evaluation}")
-        return {int(name.removesuffix(".sha256")) for name in names if name.endswith(".sha256")}
+        names = [name.partition(".") for name in self.storage.names(f"heads/{key}/scores/{evaluation}")]
+        return {int(volume) for volume, _, ending in names if volume.isdigit() and ending == "sha256"}
 
     def table(self, key: str, evaluation: str, volume: int) -> ScoreTable | None:
         """A score table; None where there is none, or it is damaged (said in the log) and must be made again."""
