@@ -22,11 +22,11 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
 NO_ROOM = {"num_cpus": 0}
 """The head: the driver's machine, no worker's."""
 
-FIRST, LAST = 8, 1600
+FIRST, LAST = 8, 2800
 """The volume after which a machine is killed, and one that takes half a minute more, in steps of two examples."""
 
 TWO_WORKERS = sets(
-    "questions.train.limit=1700",
+    "questions.train.limit=2860",
     "trial.batch_size=2",
     f"trial.volumes=[0, {FIRST}, {LAST}]",
     f"trial.negatives={FIRST}",
