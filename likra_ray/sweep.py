@@ -104,8 +104,10 @@ def _driven(
 
 
 def _run(driver: Driver, at_once: int, seconds: float, rounds: Iterator[list[dict[str, Any]]]) -> None:
-    """Let Tune run what remains of the sweep's trials, then rounds of refinement. at_once: trials; seconds: all may
-    take."""
+    """Let Tune run what remains of the sweep's trials, then rounds of refinement.
+
+    at_once: trials; seconds: that all of it may take.
+    """
     from ray import tune
 
     from likra_ray import tuning

@@ -61,9 +61,9 @@ def in_words(record: Mapping[str, Any]) -> str:
     volumes = " ".join(map(str, record["added_volumes"]))
     cost = f"{len(record['trials'])} trials, {record['examples_trained']} examples, {record['seconds']:.0f} s"
     failed = f", {record['failed']} of them failed" if record.get("failed") else ""
-    failed += ", cut short" if record.get("cut_short") else ""
+    short = ", cut short" if record.get("cut_short") else ""
     before, after = (_span(record[f"midpoint_interval_{when}"]) for when in ("before", "after"))
-    return f"{record['arm']} at {volumes} ({cost}{failed}): midpoint's interval from {before} to {after}"
+    return f"{record['arm']} at {volumes} ({cost}{failed}{short}): midpoint's interval from {before} to {after}"
 
 
 def _span(interval: Sequence[float] | None) -> str:
