@@ -127,6 +127,17 @@ def run(module: str, output: Path, address: str, *arguments: str) -> subprocess.
     )
 
 
+def actors(found: Any, *states: str) -> list[dict[str, Any]]:
+    """Those of a cluster that are in these states or (none given) all there were, each with its `ActorClassName`.
+
+    Tune makes the class of its actors within a function and reads it back from a pickle, which yields the class itself
+    or, where the garbage collector was there before, a copy that has lost the function's name.
+    """
+    table = found.global_state.actor_table(None).values()
+    named = [{**one, "ActorClassName": one["ActorClassName"].rpartition(".")[2]} for one in table]
+    return [one for one in named if not states or one["State"] in states]
+
+
 def rooms(found: Any) -> list[float]:
     """CPUs of every placement group that has some and stands, of any job."""
     groups = found.global_state.placement_group_table(None).values()

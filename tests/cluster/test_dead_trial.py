@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
 import psutil
 import pytest
-from own_ray import cluster, processes, rooms, run, sets, wait_for
+from own_ray import actors, cluster, processes, rooms, run, sets, wait_for
 
 from likra_ray.records import TrialResult
 
@@ -47,7 +48,7 @@ OF_A_SWEEP = {"Leases", "_AutoscalingCoordinatorActor"}
 def of_the_trial() -> list[psutil.Process]:
     """Tune's actor, in the cluster's folder."""
     alive = processes(Path(os.environ["RAY_TMPDIR"]))
-    return [one for one in alive if one.cmdline() and one.cmdline()[0].startswith("ray::ImplicitFunc")]
+    return [one for one in alive if re.match(r"ray::([\w.<>]*\.)?ImplicitFunc\b", " ".join(one.cmdline()))]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -73,7 +74,7 @@ def test_a_trial_that_dies_leaves_its_cpu_to_the_next(moment: str, tmp_path: Pat
         sweep = run("sweep", output, found.address, *trials(MOMENTS[moment]))
         wait_for(is_now, sweep, seconds=300)
         if moment == "its workers had another trial":
-            names = [one["ActorClassName"] for one in found.global_state.actor_table(None).values()]
+            names = [one["ActorClassName"] for one in actors(found)]
             assert names.count("RayTrainWorker") == 1
         [attempt] = of_the_trial()
         attempt.send_signal(signal.SIGKILL)
@@ -81,8 +82,7 @@ def test_a_trial_that_dies_leaves_its_cpu_to_the_next(moment: str, tmp_path: Pat
         assert not list(output.glob(f"heads/positive-*/volumes/{LAST}/manifest.json")), "killed too late"
         _, said = sweep.communicate(timeout=500)
         assert sweep.returncode == 0, said[-3000:]
-        actors = found.global_state.actor_table(None).values()
-        assert {one["ActorClassName"] for one in actors} == OF_A_TRIAL | OF_A_SWEEP
+        assert {one["ActorClassName"] for one in actors(found)} == OF_A_TRIAL | OF_A_SWEEP
 
     read = [TrialResult.from_json((output / f"smoke/trials/{key}/result.json").read_text()) for key in ended()]
     *earlier, dead, done = read

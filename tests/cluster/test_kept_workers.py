@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from own_ray import cluster, run, sets, wait_for
+from own_ray import actors, cluster, run, sets, wait_for
 
 from likra_ray import plan as plans
 from likra_ray import settings
@@ -36,8 +36,7 @@ def results(output: Path) -> list[TrialResult]:
 
 def started(found: Any, *states: str) -> Counter[str]:
     """Actors of a cluster by class, those in these states or (none given) all there were."""
-    table = found.global_state.actor_table(None).values()
-    return Counter(one["ActorClassName"] for one in table if not states or one["State"] in states)
+    return Counter(one["ActorClassName"] for one in actors(found, *states))
 
 
 def rooms_removed(found: Any) -> int:

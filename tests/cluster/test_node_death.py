@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from own_ray import cluster, run, sets, wait_for
+from own_ray import actors, cluster, run, sets, wait_for
 
 from likra_ray.cluster import not_placed
 from likra_ray.heads.store import HeadStore
@@ -39,8 +39,7 @@ TWO_WORKERS = sets(
 
 def of_workers(found: Any) -> list[str]:
     """The machines of Ray Train's workers that live."""
-    actors = found.global_state.actor_table(None).values()
-    alive = [one for one in actors if one["ActorClassName"] == "RayTrainWorker" and one["State"] == "ALIVE"]
+    alive = [one for one in actors(found, "ALIVE") if one["ActorClassName"] == "RayTrainWorker"]
     return sorted(one["Address"]["NodeID"] for one in alive)
 
 
