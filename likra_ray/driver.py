@@ -29,9 +29,10 @@ class ToCome:
         self._with_workers: set[str] = set()
 
     def chosen(self, new: bool) -> None:
-        """The search was asked for a point; without a new one those it gave are all there will be."""
+        """The search was asked for a point; without a new one those it gave are all there will be, unless one fails."""
         if new:
             self._chosen += 1
+            self._most = max(self._most, self._chosen)
         else:
             self._most = self._chosen
 
@@ -63,7 +64,8 @@ class Driver:
         self.measured = studies.Measured()
         self.searched = False
         """Whether all trials but a refinement's ended: as many as the budget has, or as the space has points."""
-        self.progress = Progress(sweep.budget.trials if sweep.search else 1)
+        self._planned = sweep.budget.trials if sweep.search else 1
+        self.progress = Progress(self._planned)
         self._to_come = ToCome(0)
 
     def expect(self, count: int) -> None:
@@ -188,7 +190,7 @@ class Driver:
         self.screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, result: TrialResult, seconds: float) -> str:
-        done = f"{len(self.book.trials)} of {self.sweep.budget.trials}"
+        done = f"{len(self.book.trials)} of {self._planned}"
         if results.is_refined(result.sampled):
             done = "refinement"
         if result.status == "failed":

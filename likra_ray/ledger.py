@@ -132,10 +132,8 @@ class Ledger:
 
     def _files(self, result: TrialResult) -> dict[str, bytes]:
         """What belongs to a trial's run in MLflow."""
-        files = {"result.json": result.to_json().encode()}
-        if result.status == "done":
-            files |= outcomes.trial_files(self.storage, result)
-        return files
+        more = outcomes.trial_files(self.storage, result) if result.status == "done" else {}
+        return {"result.json": result.to_json().encode(), **more}
 
     @property
     def refined(self) -> list[str]:
@@ -167,21 +165,22 @@ class Ledger:
 
     def findings(self) -> list[Finding]:
         """What every configuration says, its seeds joined; empty where no trial ended well."""
-        grouped = findings.configurations(self.results)
-        return [self._finding(list(by_seed.values())) for _, by_seed in grouped]
+        return [finding for _, finding in self._configurations()]
 
     def headline(self) -> Finding | None:
         """That of the configuration the report would open with now; None where no trial ended well."""
-        found = self.findings()
-        trials = [next(iter(by_seed.values())).spec for _, by_seed in findings.configurations(self.results)]
-        return found[headline(trials, found)] if found else None
+        found = self._configurations()
+        return found[headline([spec for spec, _ in found], [said for _, said in found])][1] if found else None
 
-    def _finding(self, trials: list[TrialResult]) -> Finding:
-        """What these trials of one configuration say, made once."""
-        keys = tuple(result.key for result in trials)
-        if keys not in self._made:
-            self._made[keys] = results.finding(self.storage, trials)
-        return self._made[keys]
+    def _configurations(self) -> list[tuple[dict[str, Any], Finding]]:
+        """The spec of one trial of each, and what its trials say, made once."""
+        found = []
+        for _, by_seed in findings.configurations(self.results):
+            keys = tuple(result.key for result in by_seed.values())
+            if keys not in self._made:
+                self._made[keys] = results.finding(self.storage, list(by_seed.values()))
+            found.append((next(iter(by_seed.values())).spec, self._made[keys]))
+        return found
 
     def sweep_findings(self) -> SweepFindings | None:
         """All that the sweep found so far; None where no trial ended well."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from likra_ray import results, study
+from likra_ray import importances, results
 from likra_ray.analysis import findings
 from likra_ray.analysis.findings import Finding
 from likra_ray.analysis.sweep_findings import LeftOut, SweepFindings, questions_left_out, sweep_findings
@@ -44,7 +44,7 @@ def found(
     return sweep_findings(
         configurations,
         rng=np.random.default_rng([int(key, 16) for key in keys]),
-        importances=study.importances(sweep, study_url),
+        importances=importances.fanova(sweep, study_url),
         left_out=[*questions_left_out(material.left_out), *trials_left_out(ended)],
         found=made,
     )

@@ -22,6 +22,9 @@ ARMS = ("likra", "base_likra")
 """Whose phase is refined: the first of these that has one not yet narrow enough."""
 
 
+NO_TIME = "budget.minutes are used up"
+
+
 class Round(NamedTuple):
     """What one round measures."""
 
@@ -85,7 +88,7 @@ def rounds(book: Ledger, *, left: Callable[[], float]) -> Iterator[list[dict[str
         if sum(not one.get("cut_short") for one in book.refinements) >= book.sweep.budget.refinements:
             return book.end_refinement(f"{book.sweep.budget.refinements} rounds, as budget.refinements allows")
         if left() <= 0:
-            return book.end_refinement("budget.minutes are used up")
+            return book.end_refinement(NO_TIME)
         began, before = time.monotonic(), len(book.refined)
         yield step.points
         ended = book.refined[before:]
@@ -93,8 +96,8 @@ def rounds(book: Ledger, *, left: Callable[[], float]) -> Iterator[list[dict[str
         after = next((finding for finding in book.findings() if finding.name == step.configuration), None)
         cut_short = len(ended) < len(step.points)
         book.add_refinement({**_record(step, mine, after, time.monotonic() - began), "cut_short": cut_short})
-        if cut_short and left() > 0:
-            return
+        if cut_short:
+            return None if left() > 0 else book.end_refinement(NO_TIME)
         if not any(result.status == "done" for result in mine):
             return book.end_refinement("no trial of its last round ended well")
 

@@ -27,6 +27,9 @@ SEARCHABLE = (
 )
 """Fields of a trial that a search may vary: one number or one word each."""
 
+DIGITS = 12
+"""Decimals of a stepped range's values: a tenth is .3 after three steps, not .30000000000000004."""
+
 MOST_VALUES = 4096
 """Values an axis may have: every one of them is checked before any trial runs."""
 
@@ -45,7 +48,7 @@ def values(field: str, dimension: Range | Choices, volumes: Sequence[int]) -> li
         return [v for v in volumes if dimension.low <= v <= dimension.high and v > 0]
     if dimension.step is not None:
         count = round((dimension.high - dimension.low) / dimension.step) + 1
-        return [round(dimension.low + i * dimension.step, 12) for i in range(count)]
+        return [round(dimension.low + i * dimension.step, DIGITS) for i in range(count)]
     if field in ("seed", "batch_size"):
         return list(range(int(dimension.low), int(dimension.high) + 1))
     return None

@@ -9,21 +9,22 @@ those to the study as finished trials, so that one head teaches the surrogate it
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from likra_ray.analysis.objectives import objective_value
 from likra_ray.records import TrialResult
-from likra_ray.search import values
+from likra_ray.search import DIGITS, values
 from likra_ray.spec import Range, SweepSpec
 
 log = logging.getLogger(__name__)
@@ -36,10 +37,6 @@ KNOWN = "likra_ray.known"
 
 ASKS = 32
 """Times the sampler is asked before a new point is drawn without it."""
-
-FEWEST = 10
-"""Finished trials (volumes passed on the way included) below which no importances are given: a forest of fewer says
-more about its own draw than about the fields."""
 
 LOG2 = "log2_"
 """What a parameter's name begins with where Optuna samples the logarithm."""
@@ -66,11 +63,21 @@ def _doubles(axis: Sequence[int]) -> bool:
     return all(after == 2 * before for before, after in zip(axis, axis[1:], strict=False))
 
 
-def point(params: Mapping[str, Any]) -> dict[str, Any]:
-    """What the spec calls a set of Optuna's parameters."""
+def point(trial: optuna.trial.BaseTrial | FrozenTrial) -> dict[str, Any]:
+    """What the spec calls the parameters of a trial of Optuna's."""
+    return _point({name: _on_axis(value, trial.distributions[name]) for name, value in trial.params.items()})
+
+
+def _point(params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name.removeprefix(LOG2): round(2**value) if name.startswith(LOG2) else value for name, value in params.items()
     }
+
+
+def _on_axis(value: Any, axis: BaseDistribution) -> Any:
+    """A stepped range's value as search.values has it: Optuna's third step of .1 is .30000000000000004."""
+    stepped = isinstance(axis, FloatDistribution) and axis.step is not None
+    return round(value, DIGITS) if stepped else value
 
 
 def params(sweep: SweepSpec, point: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +124,7 @@ def open_study(sweep: SweepSpec, url: str) -> tuple[optuna.Study, list[tuple[dic
         if trial.state == TrialState.RUNNING:
             study.tell(trial.number, state=TrialState.FAIL)
         if trial.params and not {OBSERVED, KNOWN} & trial.user_attrs.keys():
-            place = point(trial.params)
+            place = point(trial)
             name, heard = repr(sorted(place.items())), trial.state == TrialState.COMPLETE
             asked[name] = (place, heard or (name in asked and asked[name][1]))
     return study, list(asked.values())
@@ -126,15 +133,16 @@ def open_study(sweep: SweepSpec, url: str) -> tuple[optuna.Study, list[tuple[dic
 def waiting(study: optuna.Study) -> list[dict[str, Any]]:
     """Points in the study's queue."""
     queued = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    return [point(trial.system_attrs.get("fixed_params", {})) for trial in queued]
+    return [_point(trial.system_attrs.get("fixed_params", {})) for trial in queued]
 
 
 class Measured:
-    """Which points the finished trials of a study have measured. Each trial is read once, so that asking and telling
-    cost the same however many there are."""
+    """Which points the finished trials of a study have measured, and which it has given out since this was made. Each
+    trial is read once, so that asking and telling cost the same however many there are."""
 
     def __init__(self) -> None:
         self._read: set[int] = set()
+        self._given: set[frozenset[tuple[str, Any]]] = set()
         self._points: set[frozenset[tuple[str, Any]]] = set()
         self._largest: dict[frozenset[tuple[str, Any]], float] = {}
 
@@ -143,7 +151,7 @@ class Measured:
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             if trial.number not in self._read:
                 self._read.add(trial.number)
-                there = point(trial.params)
+                there = point(trial)
                 self._points.add(frozenset(there.items()))
                 place, volume = _place(there)
                 self._largest[place] = max(volume, self._largest.get(place, 0))
@@ -151,6 +159,14 @@ class Measured:
     def has(self, wanted: Mapping[str, Any]) -> bool:
         """Whether this very point has been measured."""
         return frozenset(wanted.items()) in self._points
+
+    def give(self, wanted: Mapping[str, Any]) -> None:
+        """This point is to be measured; where that fails, as it may each time, it is not given again."""
+        self._given.add(frozenset(wanted.items()))
+
+    def given(self, wanted: Mapping[str, Any]) -> bool:
+        """Whether this very point was given out."""
+        return frozenset(wanted.items()) in self._given
 
     def passed(self, wanted: Mapping[str, Any]) -> bool:
         """Whether a trial has measured this point, itself or on the way to a larger volume."""
@@ -167,16 +183,24 @@ def ask_new(study: optuna.Study, sweep: SweepSpec, measured: Measured | None = N
     """A point nobody has measured or is measuring, as a running trial; None where none is left.
 
     Points in the queue come first, then the sampler is asked; where it insists on known points of a finite space, a
-    random new one is taken. A grid is walked through in order. What a longer head has passed, or will pass, is known.
-    measured: of this study, kept from call to call.
+    random new one is taken. A grid is walked through in order. What a longer head has passed, or will pass, is known,
+    and so is what failed. measured: of this study, kept from call to call.
     """
-    space, measured = distributions(sweep), measured or Measured()
+    measured = measured or Measured()
+    trial = _asked_new(study, sweep, measured)
+    if trial is not None:
+        measured.give(point(trial))
+    return trial
+
+
+def _asked_new(study: optuna.Study, sweep: SweepSpec, measured: Measured) -> optuna.Trial | None:
+    space = distributions(sweep)
     measured.read(study)
-    running = [point(trial.params) for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
+    running = [point(trial) for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
     queued = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
     for _ in range(queued if sweep.sampler == "grid" else ASKS + queued):
         trial = study.ask(space)
-        if not _known(measured, running, point(trial.params)):
+        if not _known(measured, running, point(trial)):
             return trial
         trial.set_user_attr(KNOWN, True)
         study.tell(trial, state=TrialState.FAIL)
@@ -190,9 +214,14 @@ def ask_new(study: optuna.Study, sweep: SweepSpec, measured: Measured | None = N
 
 
 def _known(measured: Measured, running: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> bool:
-    """Whether another trial, finished or running, measures this point, itself or on the way to a larger volume."""
+    """Whether another trial, finished or running, measures this point, itself or on the way to a larger volume, or one
+    has failed at it."""
     place, volume = _place(wanted)
-    return measured.passed(wanted) or any(_place(other)[0] == place and _place(other)[1] >= volume for other in running)
+    return (
+        measured.given(wanted)
+        or measured.passed(wanted)
+        or any(_place(other)[0] == place and _place(other)[1] >= volume for other in running)
+    )
 
 
 def _grid(sweep: SweepSpec) -> list[dict[str, Any]]:
@@ -203,19 +232,26 @@ def _grid(sweep: SweepSpec) -> list[dict[str, Any]]:
     return [dict(zip(axes, place, strict=True)) for place in itertools.product(*(axis or [] for axis in axes.values()))]
 
 
-def hear(study: optuna.Study, sweep: SweepSpec, trial: optuna.Trial, reported: Mapping[str, Any]) -> None:
-    """Tell the study how a trial it gave out ended. reported: its objectives; one that lacks any failed.
+def hear(study: optuna.Study, sweep: SweepSpec, trial: optuna.Trial, reported: Mapping[str, Any]) -> bool:
+    """Tell the study how a trial it gave out ended: whether well. reported: its objectives; one that lacks any failed.
 
-    Where the study does not answer, the log says what it missed, and the next `open_study` brings it up to the trials'
-    records; it fails by itself what never ended.
+    Where the study does not answer, the log says so, and the next `open_study` brings it up to the trials' records; it
+    fails by itself what never ended.
     """
     values = [float(reported.get(metric, math.nan)) for metric in sweep.objective]
     ended_well = all(math.isfinite(value) for value in values)
-    try:
+    with _answering(f"how trial {trial.number} ended"):
         study.tell(trial, values) if ended_well else study.tell(trial, state=TrialState.FAIL)
+    return ended_well
+
+
+@contextlib.contextmanager
+def _answering(what: str) -> Iterator[None]:
+    """A study that does not answer fails nothing: the log says what it missed."""
+    try:
+        yield
     except optuna.exceptions.StorageInternalError as error:
-        if ended_well:
-            log.warning("Optuna's study did not hear how trial %d ended: %s", trial.number, error.__cause__ or error)
+        log.warning("Optuna's study did not hear %s: %s", what, error.__cause__ or error)
 
 
 def tell(study: optuna.Study, sweep: SweepSpec, result: TrialResult) -> None:
@@ -233,12 +269,13 @@ def observe(study: optuna.Study, sweep: SweepSpec, result: TrialResult, measured
     if dimension is None or set(result.sampled) != set(sweep.search):
         return 0
     measured = measured or Measured()
-    measured.read(study)
     told = 0
-    for volume in values("negatives", dimension, sweep.trial.volumes) or []:
-        passed = {**result.sampled, "negatives": volume}
-        if volume < result.sampled["negatives"] and not measured.has(passed):
-            told += _add(study, sweep, result, passed, volume)
+    with _answering(f"what trial {result.key} passed"):
+        measured.read(study)
+        for volume in values("negatives", dimension, sweep.trial.volumes) or []:
+            passed = {**result.sampled, "negatives": volume}
+            if volume < result.sampled["negatives"] and not measured.has(passed):
+                told += _add(study, sweep, result, passed, volume)
     return told
 
 
@@ -256,39 +293,3 @@ def _add(
         )
     )
     return True
-
-
-def importances(sweep: SweepSpec, url: str) -> tuple[dict[str, dict[str, float]], str]:
-    """{objective: {searched field: share}}, largest first, and one sentence on what they rest on; {} where none are.
-
-    fANOVA (Hutter, Hoos & Leyton-Brown 2014) by Optuna's forest, seeded: the share of an objective's variance over the
-    space that a field explains by itself, all fields together 1. An objective that never varies has none.
-    """
-    if len(sweep.search) < 2:
-        return {}, "Fewer than two fields are searched, so there is nothing to compare."
-    try:
-        study = optuna.load_study(study_name=sweep.name, storage=storage(url))
-    except KeyError:
-        return {}, "There is no study of this sweep."
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(trials) < FEWEST:
-        return {}, f"{len(trials)} finished trials are too few for importances: at least {FEWEST} are asked."
-    found = {}
-    for number, metric in enumerate(sweep.objective):
-        if len({trial.values[number] for trial in trials}) > 1:
-            found[str(metric)] = _importances(study, number)
-    return found, (
-        f"fANOVA on {len(trials)} finished trials, volumes passed on the way included; where the sampler looked more "
-        "often it counts for more."
-    )
-
-
-def _importances(study: optuna.Study, number: int) -> dict[str, float]:
-    """Of one objective, by searched field."""
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-
-    def value(trial: optuna.trial.FrozenTrial) -> float:
-        return float(trial.values[number])
-
-    shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), target=value)
-    return {name.removeprefix(LOG2): float(share) for name, share in shares.items()}

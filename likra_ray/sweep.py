@@ -72,12 +72,12 @@ def _driven(
     materials.write(material, storage)
     with contextlib.ExitStack() as stack:
         stack.enter_context(console.ray_session(show_workers=False))
-        concurrent = min(cluster.places(sweep.trial.resources), cluster.attempts())
+        at_once = min(cluster.places(sweep.trial.resources), cluster.attempts())
         keep = holdings.leases()
         book.begin(mirror, tracking_uri)
         driver = Driver(sweep, material, book, screen)
         driver.open_study(again)
-        stack.enter_context(driver.live(concurrent))
+        stack.enter_context(driver.live(at_once))
         began = time.monotonic()
 
         def left() -> float:
@@ -85,7 +85,7 @@ def _driven(
 
         rounds = refine.rounds(book, left=left)
         try:
-            _run(driver, concurrent, left(), rounds)
+            _run(driver, at_once, left(), rounds)
             interrupted = left() > 0 and not driver.searched
             if not interrupted:
                 # Where Tune was stopped within a round, or before one, that is still to be said.
@@ -104,7 +104,7 @@ def _driven(
 
 
 def _run(driver: Driver, at_once: int, seconds: float, rounds: Iterator[list[dict[str, Any]]]) -> None:
-    """Let Tune run what remains of the sweep's trials, then rounds of refinement.
+    """Let Tune run what remains of the sweep's trials, then rounds of refinement; raises what the driver raises.
 
     at_once: trials; seconds: that all of it may take.
     """
@@ -120,21 +120,28 @@ def _run(driver: Driver, at_once: int, seconds: float, rounds: Iterator[list[dic
         "root": book.storage.root,
         "material": driver.material.name,
     }
+    points = tuning.Points(tuning.Search(driver, rounds), at_once=at_once)
+    told = tuning.Told(driver, points)
     beside = tune.PlacementGroupFactory([{"memory": cluster.ATTEMPT_MEMORY}], bundle_label_selector=[cluster.here()])
     tuner = tune.Tuner(
         tune.with_resources(functools.partial(attempt, context=context), beside),
         tune_config=tune.TuneConfig(
-            search_alg=tuning.Points(tuning.Search(driver, rounds), at_once=at_once),
+            search_alg=points,
             num_samples=-1,  # until the search says that it is over
             time_budget_s=seconds,
             reuse_actors=True,  # with the workers that a trial leaves (group.py)
         ),
         run_config=tune.RunConfig(
-            name="tune", storage_path=scratch(book.storage, sweep.name), callbacks=[tuning.Told(driver)], verbose=0
+            name="tune", storage_path=scratch(book.storage, sweep.name), callbacks=[told], verbose=0
         ),
     )
     try:
-        tuner.fit()
+        with console.interrupts_given_back():
+            tuner.fit()
+    except Exception:
+        if told.failure is not None:
+            raise told.failure from None
+        raise
     finally:
         holdings.end()  # of trials that Tune stopped it says no word
 

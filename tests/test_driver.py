@@ -100,7 +100,7 @@ def test_a_driver_may_die_at_any_moment(moment: str, tmp_path: Path) -> None:
     assert sorted({trial.system_attrs["fixed_params"]["near_miss_share"] for trial in waiting}) == queued
     given = []
     while (new := study.ask_new(driver.study, left.sweep)) is not None:
-        given.append(study.point(new.params)["near_miss_share"])
+        given.append(study.point(new)["near_miss_share"])
     assert sorted(given) == ([0.0, 1.0] if complete else [0.0, 0.5, 1.0]), "each point once, none twice"
 
 
@@ -130,6 +130,7 @@ CALLS: dict[str, tuple[int, str, int, int]] = {
     "it found two and no third": (6, "++abA-", 0, 1),
     "it found two and no third before they began": (6, "++-a", 1, 2),
     "it found none": (6, "-", 0, 0),
+    "one failed that was to pass more": (6, "+a-+", 1, 2),
     "trials of a list are not chosen": (2, "aA", 1, 1),
 }
 

@@ -75,6 +75,7 @@ ORDER = (
     "results",
     "reporting",
     "study",
+    "importances",
     "outcomes",
     "sweep_file",
     "exported",

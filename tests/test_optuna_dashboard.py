@@ -55,7 +55,7 @@ def url(tmp_path: Path) -> str:
     for accuracy in (0.5, 0.75):
         asked = study.ask_new(opened, sweep)
         assert asked is not None
-        point = study.point(asked.params)
+        point = study.point(asked)
         volumes = [volume for volume in sweep.trial.volumes if 0 < volume <= point["negatives"]]
         ended = result(point, {0: 0.25, **{volume: accuracy * volume / volumes[-1] for volume in volumes}})
         opened.tell(asked, [accuracy, float(point["negatives"])])

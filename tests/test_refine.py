@@ -98,6 +98,15 @@ def test_a_round_cut_short_is_kept_and_completed_by_the_next() -> None:
     assert book.ended == "1 rounds, as budget.refinements allows"
 
 
+@pytest.mark.parametrize("ends", [(), (0,)])
+def test_a_round_that_the_minutes_cut_short_did_not_fail(ends: tuple[int, ...]) -> None:
+    book, left = Book(result(0, GRID), result(1, GRID), rounds=2), [100.0, 0.0]
+    asked: list[Point] = []
+    for points in rounds(book, left=lambda: left.pop(0)):  # type: ignore[arg-type]
+        runs(book, asked, status=lambda seed: "done" if seed in ends else None)(points)
+    assert len(asked) == 2 and book.ended == "budget.minutes are used up" and not left
+
+
 def test_the_trials_own_batch_size_counts() -> None:
     book = Book(result(0, GRID, batch_size=16), rounds=1)
     _, asked = refined(book, lambda seed: "done")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import optuna
 import pytest
 
-from likra_ray import results, settings, study
+from likra_ray import importances, results, settings, study
 from likra_ray.records import CurvePoint, TrialResult
 from likra_ray.spec import SweepSpec
 
@@ -47,7 +48,7 @@ def test_every_sampler_asks_each_point_once_until_none_is_left(sampler: str, tmp
     assert left == []
     asked = []
     while (trial := study.ask_new(opened, spec)) is not None:
-        asked.append(study.point(trial.params))
+        asked.append(study.point(trial))
         assert len(asked) <= 9, asked
     # Points on the way of a running one are not asked; the largest volume of each share is always reached.
     assert len({tuple(sorted(point.items())) for point in asked}) == len(asked)
@@ -66,7 +67,7 @@ def test_what_is_kept_from_call_to_call_changes_no_answer(sampler: str, tmp_path
         for _ in range(14):
             trial = study.ask_new(opened, spec, kept)
             assert trial is not None
-            place = study.point(trial.params)
+            place = study.point(trial)
             asked.append(place)
             height = 0.2 + place["near_miss_share"] / 10
             opened.tell(trial, [height, float(place["negatives"])])
@@ -90,7 +91,7 @@ def test_words_and_fields_within_fields_are_categories(sampler: str, tmp_path: P
     opened.enqueue_trial(study.params(spec, spec.start_from[0]))
     asked = []
     while (trial := study.ask_new(opened, spec)) is not None:
-        asked.append(study.point(trial.params))
+        asked.append(study.point(trial))
     assert asked[0] == spec.start_from[0]
     trials = [spec.trial_spec(point) for point in asked]
     assert {(one.negative_source.near_miss_from, one.labels) for one in trials} == {
@@ -104,7 +105,35 @@ def test_params_and_points_are_each_others_inverse() -> None:
     spec = sweep()
     point = {"negatives": 16, "near_miss_share": 0.5}
     assert study.params(spec, point) == {"log2_negatives": 4.0, "near_miss_share": 0.5}
-    assert study.point(study.params(spec, point)) == point
+    trial = optuna.trial.create_trial(
+        params=study.params(spec, point), distributions=study.distributions(spec), values=[0.5, 0.5]
+    )
+    assert study.point(trial) == point
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_a_point_that_failed_is_asked_again_by_the_next_driver_alone(sampler: str, tmp_path: Path) -> None:
+    spec = sweep(f"sampler={sampler}", "search={near_miss_share: {choices: [0.0, 0.5, 1.0]}}")
+    opened, _ = study.open_study(spec, url(tmp_path))
+    for kept in (study.Measured(), study.Measured()):
+        asked = []
+        while (trial := study.ask_new(opened, spec, kept)) is not None:
+            asked.append(study.point(trial)["near_miss_share"])
+            assert study.hear(opened, spec, trial, {}) is False
+            assert len(asked) <= 3, asked
+        assert sorted(asked) == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_a_step_of_a_tenth_is_one_number(sampler: str, tmp_path: Path) -> None:
+    """However Optuna adds it up."""
+    spec = sweep(f"sampler={sampler}", "search={near_miss_share: {low: 0, high: 1, step: 0.1}}")
+    opened, _ = study.open_study(spec, url(tmp_path))
+    asked = []
+    while (trial := study.ask_new(opened, spec)) is not None:
+        asked.append(study.point(trial)["near_miss_share"])
+        assert len(asked) <= 11, asked
+    assert sorted(asked) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 
 
 def test_volumes_that_do_not_double_are_categories() -> None:
@@ -118,7 +147,7 @@ def test_a_long_trial_tells_the_study_what_it_passed_once(tmp_path: Path) -> Non
     done = result({"negatives": 32, "near_miss_share": 0.5}, {0: 0.2, 8: 0.3, 16: 0.4, 32: 0.5})
     assert study.observe(opened, spec, done) == 2
     assert study.observe(opened, spec, done) == 0
-    told = {study.point(trial.params)["negatives"]: trial.values for trial in opened.trials}
+    told = {study.point(trial)["negatives"]: trial.values for trial in opened.trials}
     assert told == {8: [0.3, 8.0], 16: [0.4, 16.0]}
 
 
@@ -134,25 +163,25 @@ def test_what_a_dead_driver_left_running_is_handed_back(tmp_path: Path) -> None:
     opened, _ = study.open_study(spec, url(tmp_path))
     trial = study.ask_new(opened, spec)
     assert trial is not None
-    point = study.point(trial.params)
+    point = study.point(trial)
     again, left = study.open_study(spec, url(tmp_path))
     assert left == [(point, False)]
     again.enqueue_trial(study.params(spec, point))
     asked = study.ask_new(again, spec)
-    assert asked is not None and study.point(asked.params) == point
+    assert asked is not None and study.point(asked) == point
 
 
 def test_importances_name_the_field_that_matters(tmp_path: Path) -> None:
     spec = sweep()
     opened, _ = study.open_study(spec, url(tmp_path))
-    assert study.importances(spec, url(tmp_path))[0] == {}
+    assert importances.fanova(spec, url(tmp_path))[0] == {}
     for share in (0.0, 0.5, 1.0):
         by_volume = {0: 0.2, 8: 0.3 + 0.01 * share, 16: 0.5 + 0.01 * share, 32: 0.7 + 0.01 * share}
         study.tell(opened, spec, result({"negatives": 32, "near_miss_share": share}, by_volume))
-    shares, reason = study.importances(spec, url(tmp_path))
+    shares, reason = importances.fanova(spec, url(tmp_path))
     assert shares == {} and "9 finished trials" in reason
     study.tell(opened, spec, result({"negatives": 8, "near_miss_share": 0.0}, {8: 0.3}))
-    shares, reason = study.importances(spec, url(tmp_path))
+    shares, reason = importances.fanova(spec, url(tmp_path))
     assert list(shares["accuracy"])[0] == "negatives"
     assert shares["accuracy"]["negatives"] > 0.9
     assert sum(shares["negatives"].values()) == pytest.approx(1.0)
@@ -164,5 +193,5 @@ def test_importances_name_the_field_that_matters(tmp_path: Path) -> None:
     [((), "no study"), (("search={near_miss_share: {choices: [0.0, 1.0]}}",), "Fewer than two")],
 )
 def test_no_importances_and_why(overrides: tuple[str, ...], reason: str, tmp_path: Path) -> None:
-    shares, why = study.importances(sweep(*overrides), url(tmp_path))
+    shares, why = importances.fanova(sweep(*overrides), url(tmp_path))
     assert shares == {} and reason in why

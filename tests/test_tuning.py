@@ -20,7 +20,7 @@ SHARES = ["search={near_miss_share: {choices: [0.0, 0.5, 1.0]}}", "objective={ac
 FIRST, SECOND = [{"seed": 0}, {"seed": 1}], [{"seed": 2}]
 
 
-class Told:
+class Standing:
     """What a search needs of a driver."""
 
     def __init__(self, folder: Path, remaining: int, *given: str) -> None:
@@ -38,7 +38,7 @@ class Told:
         self.found.append(new)
 
 
-def search(told: Told, *rounds: list[dict[str, Any]]) -> Search:
+def search(told: Standing, *rounds: list[dict[str, Any]]) -> Search:
     return Search(told, iter(rounds))  # type: ignore[arg-type]
 
 
@@ -49,7 +49,7 @@ def suggested(one: Search, name: str) -> Any:
 
 
 def test_chosen_points_come_first_and_each_round_once_all_before_it_ended(tmp_path: Path) -> None:
-    told = Told(tmp_path, 2, *SHARES)
+    told = Standing(tmp_path, 2, *SHARES)
     one = search(told, FIRST, SECOND)
     assert told.expected == [2]
     assert [suggested(one, "a"), suggested(one, "b")] == [{"near_miss_share": 0.0}, {"near_miss_share": 0.5}]
@@ -70,7 +70,7 @@ def test_chosen_points_come_first_and_each_round_once_all_before_it_ended(tmp_pa
 
 
 def test_a_space_without_a_new_point_ends_the_search_and_not_the_sweep(tmp_path: Path) -> None:
-    told = Told(tmp_path, 9, *SHARES)
+    told = Standing(tmp_path, 9, *SHARES)
     one = search(told, SECOND)
     assert [suggested(one, name)["near_miss_share"] for name in "abc"] == [0.0, 0.5, 1.0]
     assert suggested(one, "d") is None and suggested(one, "d") is None
@@ -80,9 +80,27 @@ def test_a_space_without_a_new_point_ends_the_search_and_not_the_sweep(tmp_path:
     assert suggested(one, "d") == SECOND[0]
 
 
+VOLUMES = ["search={negatives: {low: 8, high: 32, log: true}}", "objective={accuracy: max}", "sampler=grid"]
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_what_a_long_trial_was_to_pass_is_asked_where_it_failed(ends_well: bool, tmp_path: Path) -> None:
+    told = Standing(tmp_path, 4, *VOLUMES)
+    told.study.enqueue_trial(study.params(told.sweep, {"negatives": 32}))  # type: ignore[union-attr]
+    one = search(told)
+    assert suggested(one, "a") == {"negatives": 32}
+    assert suggested(one, "b") is None and one.waits, "the long one passes all others"
+    one.on_trial_complete("a", {"accuracy": 0.5} if ends_well else None, error=not ends_well)
+    if ends_well:
+        assert suggested(one, "b") == Search.FINISHED
+        return
+    assert [suggested(one, "b"), suggested(one, "c")] == [{"negatives": 8}, {"negatives": 16}]
+    assert suggested(one, "d") is None and one.waits, "32 is not asked again"
+
+
 @pytest.mark.parametrize("remaining", [0, 1])
 def test_a_sweep_without_a_search_has_one_point(remaining: int, tmp_path: Path) -> None:
-    one = search(Told(tmp_path, remaining, "search={}"), SECOND)
+    one = search(Standing(tmp_path, remaining, "search={}"), SECOND)
     if remaining:
         assert suggested(one, "a") == {} and suggested(one, "b") is None
         one.on_trial_complete("a", {"accuracy": 0.5})
@@ -100,7 +118,7 @@ REPORTED = {
 @pytest.mark.parametrize("case", REPORTED)
 def test_a_trial_that_lacks_an_objective_failed(case: str, tmp_path: Path) -> None:
     reported, values = REPORTED[case]
-    told = Told(tmp_path, 1)
+    told = Standing(tmp_path, 1)
     one = search(told)
     one.suggest("a")
     one.on_trial_complete("a", reported)
@@ -109,7 +127,7 @@ def test_a_trial_that_lacks_an_objective_failed(case: str, tmp_path: Path) -> No
 
 
 def test_a_study_that_does_not_answer_fails_no_trial(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    told = Told(tmp_path, 1, *SHARES)
+    told = Standing(tmp_path, 1, *SHARES)
     one = search(told)
     one.suggest("a")
     (tmp_path / "optuna.db").write_bytes(b"no database")
@@ -120,7 +138,7 @@ def test_a_study_that_does_not_answer_fails_no_trial(tmp_path: Path, caplog: pyt
 
 
 def test_tune_starts_trials_side_by_side_and_is_told_while_the_search_waits_that_it_is_over(tmp_path: Path) -> None:
-    one = search(Told(tmp_path, 2, *SHARES), SECOND)
+    one = search(Standing(tmp_path, 2, *SHARES), SECOND)
     seen = Points(one, at_once=2)
     seen._total_samples = 100  # Tune's, of an experiment it is given
     assert _get_max_pending_trials(seen) == 2, "as many as may run, or Tune would start one after the other"

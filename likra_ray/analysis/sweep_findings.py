@@ -61,7 +61,7 @@ class SweepFindings:
     effects: Effects
     """Of each searched field, near_miss_share first."""
     importances: Mapping[str, Mapping[str, float]]
-    """By objective, then searched field: share of its variance (fANOVA), largest first. By study.importances."""
+    """By objective, then searched field: share of its variance (fANOVA), largest first. By importances.fanova."""
     importances_reason: str
     """What they rest on, or why there are none."""
     controls: tuple[ControlVerdict, ...]
@@ -82,7 +82,7 @@ def sweep_findings(
 ) -> SweepFindings:
     """All findings of a sweep from its score tables.
 
-    importances: of study.importances, and what they rest on. left_out: what the caller knows was not used.
+    importances: of importances.fanova, and what they rest on. left_out: what the caller knows was not used.
     found: findings of these configurations made before, in their order; None: made here.
     Raises InputError: no configuration, or configurations that answer different questions (mixed evaluation sets).
     """

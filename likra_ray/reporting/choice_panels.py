@@ -47,7 +47,7 @@ def importance_panel(found: SweepFindings) -> Panel:
             f"Share of an objective's variance over the sampled space by searched setting. {found.importances_reason}",
             "the trials Optuna knows, volumes passed on the way among them",
             "",
-            ("likra_ray.study.importances",),
+            ("likra_ray.importances.fanova",),
         ),
         drawing=functools.partial(effect_figures.draw_importances, importances=importances) if importances else None,
         why=found.importances_reason or "Optuna gave none.",
