@@ -80,7 +80,7 @@ _LISTS = ("train", "shots", "evaluate", "others")
 def load(
     specs: Iterable[SourceSpec], role: sources.Role, *, asked_for: str | None = None
 ) -> tuple[list[Question], list[tuple[str, str]]]:
-    """All questions of several sources, ids unique, and what was left out.
+    """All questions of several sources, ids unique, each asked once, and what was left out.
 
     asked_for: the field of the search space that needs prompts ending in "Answer:"; None: any prompt will do. Raises
     InputError, naming the source, for one that ends otherwise.
@@ -99,7 +99,13 @@ def load(
         )
         if asked_for is not None:
             controls.check_asked(loaded.questions, where=spec.source, field=asked_for)
-        questions += sources.keep(loaded.questions, spec.limit) if spec.limit else loaded.questions
+        earlier = {sources.normalised(question): question.id for question in questions}
+        for question in sources.keep(loaded.questions, spec.limit) if spec.limit else loaded.questions:
+            twin = earlier.get(sources.normalised(question))
+            if twin is None or twin == question.id:
+                questions.append(question)
+            else:
+                left_out.append((question.id, f"asked before, as {twin}"))
         left_out += loaded.left_out
     seen: set[str] = set()
     for question in questions:

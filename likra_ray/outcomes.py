@@ -50,17 +50,24 @@ def found(
     )
 
 
+PASSED_THROUGH = "a longer trial of the same configuration and seed passed through all their volumes"
+ENDS_BEFORE = "their seed ends at smaller volumes than others of the configuration, whose mean it would leave midway"
+
+
 def trials_left_out(ended: Sequence[TrialResult]) -> list[LeftOut]:
-    """Trials that no finding rests on: failed ones, by reason, and those a longer trial passed through."""
+    """Trials that no finding rests on: failed ones, by reason, those a longer trial passed through, and those of seeds
+    that end before others of their configuration."""
     reasons: dict[str, int] = {}
     for result in ended:
         if result.status == "failed":
             reason = f"failed: {result.reason or 'no reason given'}"
             reasons[reason] = reasons.get(reason, 0) + 1
-    kept = {one.key for _, by_seed in findings.configurations(ended) for one in by_seed.values()}
-    passed = sum(result.status == "done" and result.key not in kept for result in ended)
-    if passed:
-        reasons["a longer trial of the same configuration and seed passed through all their volumes"] = passed
+    kept = [one for _, by_seed in findings.configurations(ended) for one in by_seed.values()]
+    keys, whose = {one.key for one in kept}, {results.whose(one) for one in kept}
+    for result in ended:
+        if result.status == "done" and result.key not in keys:
+            reason = PASSED_THROUGH if results.whose(result) in whose else ENDS_BEFORE
+            reasons[reason] = reasons.get(reason, 0) + 1
     return [LeftOut(what="trials", count=count, reason=reason) for reason, count in reasons.items()]
 
 

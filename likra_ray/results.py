@@ -209,6 +209,12 @@ def configuration(storage: Storage, results: Sequence[TrialResult]) -> sweep_fin
     )
 
 
+def whose(result: TrialResult) -> tuple[str, int]:
+    """The configuration and the seed of a trial: equal for those of which findings rest on one alone."""
+    settings = {field: value for field, value in result.sampled.items() if field not in findings.NOT_SETTINGS}
+    return named(settings), int(result.spec["seed"])
+
+
 def mean_answer_tokens(results: Sequence[TrialResult]) -> dict[str, dict[int, float]]:
     """By role, then volume: answer tokens a head has learnt from, the mean over trials, where all of them counted."""
     roles = set.intersection(*(set(result.answer_tokens) for result in results))

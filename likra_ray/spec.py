@@ -155,10 +155,12 @@ class TrialSpec(Spec):
                 "each prompt with another's answer"
             )
         even = sorted({"dpo", "kto"} & set(self.baselines))
-        if even and self.contamination_share == 1:
+        first = self.volumes[1]
+        most = 1 - 0.5 / first
+        if even and self.contamination_share >= most:
             raise ValueError(
-                f"baselines: {even}; allowed: with contamination_share below 1: at 1 both answers of a pair are one "
-                "text, and the head would learn rounding errors"
+                f"baselines: {even}; allowed: with contamination_share below {most:g}: from there both answers of each "
+                f"of the first {first} pairs are one text, and the head would learn rounding errors"
             )
         return self
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +332,8 @@ def test_a_baselines_pairs_are_the_negatives_with_their_questions_correct_answer
         ({"baselines": ("dpo", "dpo")}, "each once"),
         ({"baselines": ("kto",), "batch_size": 1, "volumes": (0, 1)}, "batch_size of at least 2"),
         ({"baselines": ("ppo",)}, "'orpo'"),
+        ({"baselines": ("kto",), "contamination_share": 1.0}, "contamination_share below"),
+        ({"baselines": ("dpo",), "contamination_share": 0.94, "volumes": (0, 8, 16)}, "below 0.9375"),
         ({"beta": 0.0}, "greater than 0"),
     ],
     ids=str,
@@ -429,6 +432,15 @@ def test_several_sources_are_joined_and_limited(tmp_path: Path) -> None:
     ids = [one.id for one in found.train]
     assert ids[:20] == [one.id for one in plain(20)]
     assert len(ids) == 25
+
+
+def test_a_question_of_two_sources_is_asked_once(tmp_path: Path) -> None:
+    """Under other ids and in other words' case; the first stays."""
+    again = [replace(one, id=f"again {one.id}", prompt=one.prompt.upper()) for one in plain(6)]
+    names = files(tmp_path, one=plain(4), two=again, rest=plain(20, first=500))
+    found = gather(sweep(names["rest"], [names["one"], names["two"]]))
+    assert [one.id for one in found.evaluate] == ["q0", "q1", "q2", "q3", "again q4", "again q5"]
+    assert found.left_out[0] == ("again q0", "asked before, as q0") and len(found.left_out) == 4
 
 
 @pytest.mark.parametrize("role", ["train", "evaluate"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from likra_ray.analysis.findings import Finding
-from likra_ray.analysis.phrases import ARM_NAMES, jump, rests_on, within
+from likra_ray.analysis.phrases import ARM_NAMES, jump, rests_on, rise_excluded, within
 
 Control = Literal["shuffled labels", "identical sets"]
 CONTROL_ARMS = ("likra",)
@@ -15,16 +16,22 @@ CONTROL_ARMS = ("likra",)
 from any labels; so may a negative head, which Base-Likra holds against a base that knows the truth: it may move."""
 
 
+LEARNT = 0.10
+"""Accuracy by which the last interval has to lie above volume 0 to say that a control has learnt something. Less may be
+one run's own: of one seed an interval knows nothing of other runs, and they differ more than questions do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ControlVerdict:
-    """One arm of one control: no critical phase may be found. Recomputed by controls.control_verdicts."""
+    """One arm of one control: no critical phase may be found, nor may it end far above where it began. Recomputed by
+    controls.control_verdicts."""
 
     control: Control
     configuration: str
     """Name of the finding."""
     arm: str
     passed: bool | None
-    """No critical phase was found; None: none could be looked for."""
+    """No critical phase was found, nor does the curve end LEARNT above volume 0; None: none could be looked for."""
     sentence: str
     """What was expected and what was found, with questions and seeds."""
 
@@ -45,7 +52,9 @@ def control_verdicts(control: Control, finding: Finding) -> list[ControlVerdict]
     verdicts = []
     for arm in CONTROL_ARMS:
         phase = finding.phase[arm]
-        last = finding.curves[arm][-1]
+        first, last = finding.curves[arm][0], finding.curves[arm][-1]
+        rise = last.interval[0] - first.accuracy
+        excluded = finding.largest_rise.get(arm, math.nan)
         found = f"one was found: {jump(phase)}" if phase.found else "none was found"
         found = found if phase.tested else "none could be looked for"
         sentence = (
@@ -53,12 +62,17 @@ def control_verdicts(control: Control, finding: Finding) -> list[ControlVerdict]
             f"{last.accuracy:.3f} ({within(last.interval, 3)}) at {last.volume} examples "
             f"({rests_on(phase.questions, phase.seeds)})."
         )
+        if rise > 0:
+            sentence += f" It ends above the {first.accuracy:.3f} at {first.volume}"
+            sentence += ": something was learnt." if rise > LEARNT else ", as a training run may by itself."
+        elif not math.isnan(excluded):
+            sentence += f" {rise_excluded(excluded)}"
         verdicts.append(
             ControlVerdict(
                 control=control,
                 configuration=finding.name,
                 arm=arm,
-                passed=not phase.found if phase.tested else None,
+                passed=False if rise > LEARNT or phase.found else True if phase.tested else None,
                 sentence=sentence,
             )
         )

@@ -127,6 +127,32 @@ def learning_curve(
     )
 
 
+def at_shared_volumes(tables_by_seed: Mapping[int, SeedTables]) -> dict[int, SeedTables]:
+    """Each head's tables at the volumes at which all seeds that have the head have one.
+
+    A volume of some seeds alone, as a round of refinement that was cut short leaves it, would stand out of a mean curve
+    by how those differ from the others.
+    """
+    volumes: dict[str, set[int]] = {}
+    for tables in tables_by_seed.values():
+        for head, by_volume in tables.by_head.items():
+            if by_volume:
+                volumes[head] = volumes.get(head, set(by_volume)) & set(by_volume)
+
+    def kept(head: str, by_volume: Mapping[int, ScoreTable]) -> dict[int, ScoreTable]:
+        return {volume: table for volume, table in by_volume.items() if volume in volumes[head]}
+
+    return {
+        seed: SeedTables(
+            base=tables.base,
+            positive=kept("positive", tables.positive),
+            negative=kept("negative", tables.negative),
+            others={head: kept(head, by_volume) for head, by_volume in tables.others.items()},
+        )
+        for seed, tables in tables_by_seed.items()
+    }
+
+
 def _tables(tables: SeedTables) -> list[ScoreTable]:
     return [table for by_volume in tables.by_head.values() for table in by_volume.values()]
 
@@ -198,6 +224,30 @@ def efficiency(curve: LearningCurve, *, rng: np.random.Generator, resamples: int
             )
         )
     return steps
+
+
+def largest_rise(curve: LearningCurve, *, rng: np.random.Generator, resamples: int = RESAMPLES) -> float:
+    """Accuracy gained at most within a doubling, or from one volume to the next: the largest upper end of the 95 %
+    intervals of all such pairs of volumes. NaN without two volumes.
+
+    All pairs, since more volumes cut one rise into many small steps. Where hardly a question changed, resampling sees
+    no variance: of Q questions none of which changed, up to 3 / Q may have (the rule of three).
+    """
+    volumes, mean = curve.volumes, means(curve.outcomes)
+    draws = resampled_means(curve.outcomes, _draws(curve, resamples, rng))
+    pairs = [
+        (i, j)
+        for j in range(1, len(volumes))
+        for i in range(j)
+        if i == j - 1 or (volumes[i] > 0 and volumes[j] <= 2 * volumes[i])
+    ]
+    ends = []
+    for i, j in pairs:
+        slope = np.eye(len(volumes))[j] - np.eye(len(volumes))[i]
+        widened = widening(influences(curve.outcomes, slope))
+        ends.append(interval(draws[:, j] - draws[:, i], estimate=float(mean[j] - mean[i]), widened=widened)[1])
+    measured = [end for end in ends if not np.isnan(end)]
+    return max(*measured, 3 / curve.outcomes.shape[2]) if measured else float("nan")
 
 
 def efficiency_ratio(

@@ -65,6 +65,8 @@ class Finding:
     """What SFT did to each kind of option and how much better Likra tells near-misses; None without shared volumes."""
     unanswered: Mapping[str, int] = field(default_factory=dict)
     """By arm: answers without an outcome (a score was NaN), in no mean; empty where there are none."""
+    largest_rise: Mapping[str, float] = field(default_factory=dict)
+    """By arm: accuracy that it may have gained within a doubling, or from one volume to the next, at most (95 %)."""
 
 
 def find(
@@ -77,10 +79,13 @@ def find(
     rng: np.random.Generator,
     answer_tokens: Mapping[str, Mapping[int, float]] | None = None,
 ) -> Finding:
-    """All that a configuration's tables say. Raises InputError on tables that do not belong together.
+    """All that a configuration's tables say, at the volumes that every seed has.
+
+    Raises InputError on tables that do not belong together.
 
     answer_tokens: by role, then volume: tokens of all answers a head has learnt from, the mean over seeds.
     """
+    tables_by_seed = curves.at_shared_volumes(tables_by_seed)
     trained = trained_arms(tables_by_seed)
     by_arm = {arm: curves.learning_curve(arm, "acc", tables_by_seed, weight=weight) for arm in ("base", *trained)}
     located = [arm for arm in trained if arm in PHASE_ARMS or arm in arms.BASELINES]
@@ -111,6 +116,7 @@ def find(
         },
         likelihood_contrast=likelihoods.likelihood_contrast(tables_by_seed, weight=weight),
         unanswered=unanswered(by_arm),
+        largest_rise={arm: curves.largest_rise(by_arm[arm], rng=rng) for arm in trained},
     )
 
 
@@ -177,10 +183,12 @@ def _likelihoods(prefix: str, points: list[LikelihoodPoint]) -> dict[str, dict[i
 
 
 def configurations(results: Sequence[TrialResult]) -> list[tuple[dict[str, Any], dict[int, TrialResult]]]:
-    """Finished trials by configuration: (settings, the trial with the most negatives by seed), in order of name.
+    """Finished trials by configuration: (settings, the trial with the most negatives by seed), in order of name, seeds
+    in theirs.
 
     Trials that differ in seed, negatives, positives or volumes only are one configuration: a longer head has passed
-    through the volumes of a shorter one, and a refinement through the sweep's, so it alone is kept.
+    through the volumes of a shorter one, and a refinement through the sweep's, so it alone is kept. Seeds that do not
+    reach as far as another are left out: where they end, the mean would step by how they differ from those that go on.
     """
     grouped: dict[str, tuple[dict[str, Any], dict[int, TrialResult]]] = {}
     for result in results:
@@ -191,7 +199,13 @@ def configurations(results: Sequence[TrialResult]) -> list[tuple[dict[str, Any],
         seed = int(result.spec["seed"])
         if seed not in by_seed or _reach(result) > _reach(by_seed[seed]):
             by_seed[seed] = result
-    return [grouped[name] for name in sorted(grouped)]
+    return [(settings, _as_far(by_seed)) for _, (settings, by_seed) in sorted(grouped.items())]
+
+
+def _as_far(by_seed: Mapping[int, TrialResult]) -> dict[int, TrialResult]:
+    """Those whose Likra, then whose SFT, has the largest volume of all."""
+    reach = {seed: _reach(result)[:2] for seed, result in by_seed.items()}
+    return {seed: by_seed[seed] for seed in sorted(by_seed) if reach[seed] == max(reach.values())}
 
 
 NOT_SETTINGS = ("negatives", "positives", "seed", "volumes")

@@ -30,6 +30,14 @@ def estimated(found: Estimate, digits: int = 2) -> str:
     return f"{found.value:+.{digits}f} ({within(found.interval, digits, sign=True)})"
 
 
+def rise_excluded(most: float) -> str:
+    """Of Finding.largest_rise."""
+    return (
+        f"Within a doubling, or from one volume to the next, a rise of more than {most:.2f} is excluded, a smaller one "
+        "is not."
+    )
+
+
 def jump(phase: CriticalPhase) -> str:
     """``between 41 and 96 examples, midpoint 63 (95 % 48 to 85), gain 0.27 (95 % 0.19 to 0.35)``, of a phase found."""
     assert phase.onset is not None and phase.end is not None and phase.midpoint is not None and phase.gain is not None

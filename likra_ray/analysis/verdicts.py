@@ -14,7 +14,7 @@ from likra_ray.analysis.controls import ControlVerdict
 from likra_ray.analysis.equivalence import Equivalence
 from likra_ray.analysis.findings import Finding
 from likra_ray.analysis.near_miss import Effects, FactorEffect
-from likra_ray.analysis.phrases import ARM_NAMES, estimated, jump, rests_on, within
+from likra_ray.analysis.phrases import ARM_NAMES, estimated, jump, rests_on, rise_excluded, within
 
 Subject = Literal["critical phase", "SFT", "efficiency", "near-misses", "likelihoods"]
 
@@ -90,22 +90,11 @@ def sft_verdict(finding: Finding) -> Verdict:
     sentence = f"{sentence} ({_rests_on(finding)}).{' ' + agreed if agreed else ''}"
     if phase.found or not phase.tested:
         return Verdict(subject="SFT", found=False if phase.found else None, sentence=sentence)
-    excluded = largest_rise_not_excluded(finding, "sft")
-    if excluded is None:
+    excluded = finding.largest_rise.get("sft", math.nan)
+    if math.isnan(excluded):
         return Verdict(subject="SFT", found=None, sentence=sentence)
-    sentence += f" Between neighbouring volumes a rise of more than {excluded:.2f} is excluded, a smaller one is not."
+    sentence += f" {rise_excluded(excluded)}"
     return Verdict(subject="SFT", found=True if excluded < SMALL_JUMP else None, sentence=sentence)
-
-
-def largest_rise_not_excluded(finding: Finding, arm: str) -> float | None:
-    """Accuracy that an arm may have gained from one volume to the next at most, 95 % at each step; None without steps.
-
-    Where hardly a question changed, resampling sees no variance: of Q questions none of which changed, up to 3 / Q may
-    have (the rule of three).
-    """
-    steps = finding.efficiency.get(arm, ())
-    measured = [step.gain_interval[1] for step in steps if not math.isnan(step.gain_interval[1])]
-    return max(*measured, 3 / finding.questions) if measured else None
 
 
 def efficiency_verdict(finding: Finding) -> Verdict:

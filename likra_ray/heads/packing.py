@@ -243,7 +243,8 @@ def token_logits(model: Any, row: Row, *, device: torch.device, cache: Any = Non
 
 def _logits(model: Any, row: Row, device: torch.device, cache: Any) -> torch.Tensor:
     inner = getattr(model, "module", model)  # a DeepSpeed engine's `config` is DeepSpeed's
-    reach = _reach(inner.config, row)
+    _check_length(inner.config.get_text_config(), row)
+    reach = _reach(inner.config.get_text_config(), row)
     trees = {attention.ARGUMENT: row.trees.to(device)} if reach is None and attention.by_trees(inner) else {}
     output = model(
         input_ids=row.tokens.to(device),
@@ -258,6 +259,24 @@ def _logits(model: Any, row: Row, device: torch.device, cache: Any) -> torch.Ten
     return logits
 
 
+class TooLong(ValueError):
+    """A text that the base does not read as it is."""
+
+
+def _check_length(config: Any, row: Row) -> None:
+    """Raise TooLong where a text has more tokens than the base has positions, or so many that rotary embeddings, which
+    look at the longest of all texts in a row, would be other ones for the others too."""
+    longest = int(row.positions.max()) + 1
+    most = {"max_position_embeddings": getattr(config, "max_position_embeddings", None)}
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        name = "original_max_position_embeddings"
+        most[name] = rope.get(name) or getattr(config, name, None)
+    for field, positions in most.items():
+        if positions is not None and longest > positions:
+            raise TooLong(f"{longest} tokens of one text are read, solved examples included; the base's {field} is {positions}")
+
+
 def _reach(config: Any, row: Row) -> int | None:
     """Tokens back that some layers see at most; None where that is the whole of every path."""
     kinds = set(getattr(config, "layer_types", None) or ())
@@ -270,7 +289,7 @@ def _mask(model: Any, row: Row, device: torch.device, reach: int | None) -> Any:
 
     Given a 4-D mask, transformers applies neither a window nor, in eager attention, a truth value as -inf.
     """
-    kinds = set(getattr(model.config, "layer_types", None) or ())
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
     full = row.visible.to(device)
     near = full
     if reach is not None:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from likra_ray.heads import adapters, counts, pairs, together
+from likra_ray.heads import adapters, counts, pairs, recomputing, together
 from likra_ray.heads.base import LoadedBase
 from likra_ray.heads.engines import DeepSpeedEngine, Engine, PlainEngine
 from likra_ray.heads.orders import ROLES, EvaluationOrder, HeadOrder, Manner, Role
@@ -53,8 +53,7 @@ class Producer:
         self.tokenizer = base.tokenizer
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         if manner.activation_checkpointing:
-            base.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-            base.model.enable_input_require_grads()
+            recomputing.enable(base.model)
         # A base loaded in bf16 (GPUs) computes in it; one loaded in fp32 (CPUs) does under autocast. DeepSpeed switches
         # a CUDA autocast off inside its engine, so it must not be what makes the difference there.
         weight = next(iter(base.model.parameters()))
@@ -185,7 +184,7 @@ class Producer:
             if len(runs) > 1:
                 roles = [order.role for order, *_ in stretches]
                 divide = stack.enter_context(together.side_by_side(self.model, roles))
-            stack.enter_context(self._recomputing())
+            stack.enter_context(recomputing.active(self.model))
             trained = train(
                 runs,
                 batches=Batches(self.manner.batch_size, self.manner.accumulation),
@@ -286,21 +285,6 @@ class Producer:
             yield engine
         finally:
             engine.close()
-
-    @contextlib.contextmanager
-    def _recomputing(self) -> Iterator[None]:
-        """Checkpointed layers recompute while the block runs; what they hold stays in evaluation mode (no dropout).
-
-        transformers checkpoints only layers that say they are training, and such a layer takes no cache.
-        """
-        layers = [module for module in self.model.modules() if getattr(module, "gradient_checkpointing", False)]
-        for layer in layers:
-            layer.training = True
-        try:
-            yield
-        finally:
-            for layer in layers:
-                layer.training = False
 
     def agreed(self, value: Any) -> Any:
         """Rank 0's value on every rank: files may appear between two ranks' looks."""

@@ -34,7 +34,7 @@ class Unreadable(ValueError):
 
 def check_kind(model: Any) -> None:
     """Raise Unreadable for what a model's class and configuration rule out; its weights are not needed."""
-    name, config = type(model).__name__, model.config
+    name, config = type(model).__name__, model.config.get_text_config()
     missing = [word for word in _ASKED if word not in inspect.signature(model.forward).parameters]
     kinds = set(getattr(config, "layer_types", None) or ()) - KINDS_OF_LAYERS
     biased = getattr(config, "alibi", False)

@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from likra_ray.heads.engines import Engine
 from likra_ray.heads.objectives import Answers, Batch, Objective, share
-from likra_ray.heads.packing import Tree, alike, grow, in_rows, merged, pack, token_logprobs
+from likra_ray.heads.packing import ROW_TOKENS, Tree, alike, grow, in_rows, merged, pack, token_logprobs
 from likra_ray.heads.together import Divide
 from likra_ray.heads.tokens import Encoded
 
@@ -175,8 +175,7 @@ class _Forward(NamedTuple):
         mine = lists[self.rank]
         if len(mine) < count:  # another rank needs more rows than there are trees here; examples are as many on all
             mine = [_Merged(h, [i], trees(h)[i]) for h, own in part[self.rank].items() for i in own]
-        for row in range(count):
-            members = mine[len(mine) * row // count : len(mine) * (row + 1) // count]
+        for members in _cut(mine, count):
             if self.divide is not None:
                 self.divide([sum(one.tree.size for one in members if one.head == h) for h in range(len(self.runs))])
             packed = pack([one.tree for one in members])
@@ -189,6 +188,15 @@ class _Forward(NamedTuple):
                 examples += one.examples
                 by_answer += [next(answers) for _ in one.tree.paths]
             yield found
+
+
+def _cut(trees: Sequence[_Merged], count: int) -> list[Sequence[_Merged]]:
+    """`count` rows of neighbours, as many trees in each; as in_rows has them where that would make one too long."""
+    evenly = [trees[len(trees) * row // count : len(trees) * (row + 1) // count] for row in range(count)]
+    by_size = in_rows([one.tree.size for one in trees])
+    if len(by_size) == count and max(sum(one.tree.size for one in row) for row in evenly) > ROW_TOKENS:
+        return [[trees[i] for i in row] for row in by_size]
+    return evenly
 
 
 class _Merged(NamedTuple):

@@ -192,10 +192,11 @@ def without_overlap(train: Sequence[Question], evaluate: Sequence[Question]) -> 
     """`train` less every question that `evaluate` asks too, named.
 
     Two questions are the same if prompt and set of options agree after folding compatibility forms, case, white space
-    and punctuation; the order of options, their kinds and ids play no part.
+    and punctuation; the order of options, their kinds and ids play no part. Nor do other options where prompt and
+    correct answer agree: that answer would be taught.
     """
-    asked = {_normalised(question): question.id for question in evaluate}
-    twins = [asked.get(_normalised(question)) for question in train]
+    asked = {folded: question.id for question in evaluate for folded in (normalised(question), _taught(question))}
+    twins = [asked.get(normalised(question)) or asked.get(_taught(question)) for question in train]
     kept = tuple(question for question, twin in zip(train, twins, strict=True) if twin is None)
     left_out = tuple(
         (question.id, f"evaluated on too, as {twin}")
@@ -217,8 +218,13 @@ def keep(questions: Sequence[Question], limit: int) -> list[Question]:
     return [question for question in questions if question.id in kept]
 
 
-def _normalised(question: Question) -> tuple[str, frozenset[str]]:
+def normalised(question: Question) -> tuple[str, frozenset[str]]:
+    """What is alike of two questions that ask the same: their prompt and set of options, folded."""
     return _folded(question.prompt), frozenset(_folded(option.text) for option in question.options)
+
+
+def _taught(question: Question) -> tuple[str, str]:
+    return _folded(question.prompt), _folded(question.correct.text)
 
 
 def _folded(text: str) -> str:

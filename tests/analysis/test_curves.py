@@ -71,6 +71,21 @@ def test_a_volume_one_seed_lacks_is_missing_there_and_seeds_are_in_order() -> No
     assert [(p.seeds, p.accuracy) for p in points] == [(2, 0.25), (2, 0.5), (1, 1.0)]
 
 
+def test_the_largest_rise_does_not_depend_on_how_finely_it_is_measured() -> None:
+    """Two questions in a hundred more at each of six volumes within a doubling, and at its two ends alone."""
+    outcomes = np.array([[[float(q < 40 + 2 * step) for q in range(100)] for step in range(7)]])
+    volumes = (0, 64, 72, 81, 92, 108, 128)
+    fine = curves.largest_rise(curve_of(outcomes, volumes), rng=np.random.default_rng(0))
+    coarse = curves.largest_rise(curve_of(outcomes[:, [0, 1, 6]], (0, 64, 128)), rng=np.random.default_rng(0))
+    assert fine == pytest.approx(coarse, abs=1e-12) and 0.13 < fine < 0.18, "ten, and what resampling adds"
+
+
+def test_a_rise_that_no_question_showed_is_excluded_by_the_rule_of_three() -> None:
+    still = curve_of(np.ones((2, 3, 60)), (0, 8, 16))
+    assert curves.largest_rise(still, rng=np.random.default_rng(0)) == pytest.approx(3 / 60)
+    assert math.isnan(curves.largest_rise(curve_of(np.ones((1, 1, 9)), (0,)), rng=np.random.default_rng(0)))
+
+
 def test_a_baseline_is_a_curve_of_its_own_head_from_the_base_on() -> None:
     seed = curves.SeedTables(base=BASE, positive={8: RIGHT}, others={"dpo": {8: WRONG, 16: RIGHT}, "kto": {}})
     assert seed.baselines == ("dpo",)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from made_curves import simulated_seed
+from made_curves import questions_of, simulated_seed
 from score_tables import with_scores
 
 from likra_ray.analysis import curves, equivalence, findings
-from likra_ray.analysis.curves import SeedTables
+from likra_ray.analysis.curves import SeedTables, learning_curve
 from likra_ray.analysis.sweep_findings import (
     Configuration,
     LeftOut,
@@ -22,6 +23,7 @@ from likra_ray.analysis.sweep_findings import (
     sweep_findings,
 )
 from likra_ray.errors import InputError
+from likra_ray.records import ScoreTable
 
 
 def configuration(share: float, *, learnt: float = 3.0, questions: int = 60, **trial: Any) -> Configuration:
@@ -118,7 +120,69 @@ def test_a_volume_one_seed_lacks_is_no_unanswered_question() -> None:
     tables[1] = SeedTables(base=tables[1].base, positive=tables[1].positive,
                            negative={v: t for v, t in tables[1].negative.items() if v < 256})  # fmt: skip
     finding = find(dataclasses.replace(CONFIGURATIONS[0], tables=tables), rng=np.random.default_rng(0))
-    assert not finding.unanswered and finding.curves["likra"][-1].seeds == 1
+    assert not finding.unanswered
+    assert [(one.volume, one.seeds) for one in finding.curves["likra"]][-1] == (128, 2), "what all seeds have"
+    assert [(one.volume, one.seeds) for one in finding.curves["sft"]][-1] == (256, 2)
+
+
+def ended(key: str, *, seed: int, negatives: int, positives: int = 64, volumes: int = 3) -> Any:
+    curves = {"likra": [min(negatives, positives)] * volumes, "sft": [positives]}
+    return SimpleNamespace(
+        key=key,
+        status="done",
+        sampled={"seed": seed, "negatives": negatives, "learning_rate": 0.001},
+        spec={"seed": seed},
+        curves={arm: [SimpleNamespace(volume=volume) for volume in found] for arm, found in curves.items()},
+    )
+
+
+REACHED: dict[str, tuple[list[Any], list[str]]] = {
+    "seeds stand in order": ([ended("b", seed=1, negatives=64), ended("a", seed=0, negatives=64)], ["a", "b"]),
+    "the longer of a seed's": ([ended("a", seed=0, negatives=64), ended("b", seed=0, negatives=32)], ["a"]),
+    "the refined of a seed's": (
+        [ended("a", seed=0, negatives=64), ended("b", seed=0, negatives=64, volumes=4)],
+        ["b"],
+    ),
+    "a refined one does not leave others out": (
+        [ended("a", seed=0, negatives=64, volumes=4), ended("b", seed=1, negatives=64)],
+        ["a", "b"],
+    ),
+    "seeds that end before another": (
+        [ended("a", seed=0, negatives=32), ended("b", seed=1, negatives=64), ended("c", seed=2, negatives=64)],
+        ["b", "c"],
+    ),
+    "whose SFT ends before": (
+        [ended("a", seed=0, negatives=64), ended("b", seed=1, negatives=64, positives=128)],
+        ["b"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REACHED)
+def test_seeds_that_do_not_reach_as_far_are_left_out(case: str) -> None:
+    trials, kept = REACHED[case]
+    [(settings, by_seed)] = findings.configurations(trials)
+    assert settings == {"learning_rate": 0.001} and [one.key for one in by_seed.values()] == kept
+
+
+def test_flat_runs_of_different_height_have_no_phase_where_some_end() -> None:
+    """Five flat runs, the two best of which go on: the mean of what there is would rise from .54 to .6."""
+    rng, heights = np.random.default_rng(0), (0.6, 0.6, 0.5, 0.5, 0.5)
+    volumes = (16, 32, 64, 128, 256, 512)
+    base = questions_of(300)
+
+    def answered(height: float) -> ScoreTable:
+        right = rng.random(300)[base.question] < height
+        return with_scores(base, np.where(base.kind == 0, np.where(right, 0.0, -5.0), -2.0), head="positive")
+
+    by_seed = {}
+    for seed, height in enumerate(heights):
+        tables = {volume: answered(height) for volume in volumes if seed < 2 or volume <= 64}
+        by_seed[seed] = SeedTables(base=base, positive=tables, negative=dict.fromkeys(tables, base))
+    whole = findings.find(by_seed, name="", settings={}, trials=(), weight=1.0, rng=rng)
+    assert whole.curves["sft"][-1].volume == 64 and not whole.phase["sft"].found
+    ragged = learning_curve("sft", "acc", by_seed).outcomes.mean(axis=2)
+    assert np.nanmean(ragged[:, -1]) - np.nanmean(ragged[:, 3]) > 0.03, "as it was"
 
 
 def test_baselines_are_arms_of_the_same_finding() -> None:

@@ -53,6 +53,7 @@ def finding(**changes: Any) -> Finding:
         efficiency={"sft": (step(0, 64, 0.07), step(64, 256, 0.09))},
         ratio=(),
         agreement={"likra": "Both jump.", "sft": "Neither jumps."},
+        largest_rise={"sft": 0.09, "likra": 0.4},
     )
     return dataclasses.replace(made, **changes)
 
@@ -71,7 +72,8 @@ def test_what_could_not_be_tested_is_not_decided() -> None:
     untested = dataclasses.replace(NO_PHASE, tested=False)
     short = finding(phase={arm: untested for arm in ("sft", "likra", "base_likra")})
     assert verdicts.critical_phase_verdict(short).found is None and verdicts.sft_verdict(short).found is None
-    [control] = controls.control_verdicts("shuffled labels", short)
+    flat = {**short.curves, "likra": points(0.25, 0.24, 0.26)}
+    [control] = controls.control_verdicts("shuffled labels", dataclasses.replace(short, curves=flat))
     assert control.passed is None and "none could be looked for" in control.sentence
     said = verdicts.likelihood_verdict(finding(likelihood_contrast=contrast(0.3, 0.2)), [control]).sentence
     assert said.endswith("1 of 1 controls could not be tested.")
@@ -95,21 +97,14 @@ def test_sft_in_the_same_words(located: CriticalPhase, found: bool, words: str) 
 
 
 @pytest.mark.parametrize(
-    ("steps", "questions", "found", "excluded"),
-    [
-        ((0.07, 0.09), 100, True, "more than 0.09"),
-        ((0.07, 0.25), 100, None, "more than 0.25"),
-        ((0.0, 0.0), 16, None, "more than 0.19"),  # no question changed, but 3 in 16 might
-        ((0.0, 0.0), 100, True, "more than 0.03"),
-        ((NAN, NAN), 100, None, ""),
-        ((), 100, None, ""),
-    ],
+    ("rise", "found", "excluded"),
+    [(0.09, True, "more than 0.09"), (0.25, None, "more than 0.25"), (NAN, None, ""), (None, None, "")],
 )
 def test_that_sft_does_not_jump_is_shown_where_a_jump_is_excluded(
-    steps: tuple[float, ...], questions: int, found: bool | None, excluded: str
+    rise: float | None, found: bool | None, excluded: str
 ) -> None:
-    sft = tuple(step(0, 64, most) for most in steps)
-    verdict = verdicts.sft_verdict(finding(phase={"sft": NO_PHASE}, efficiency={"sft": sft}, questions=questions))
+    largest = {} if rise is None else {"sft": rise}
+    verdict = verdicts.sft_verdict(finding(phase={"sft": NO_PHASE}, largest_rise=largest))
     assert verdict.found is found and excluded in verdict.sentence
     assert ("is excluded" in verdict.sentence) == bool(excluded)
 
@@ -260,10 +255,17 @@ def test_which_trials_are_controls(trial: dict[str, Any], control: str | None) -
 def test_controls_say_what_was_found_loud_or_quiet() -> None:
     none = {arm: NO_PHASE for arm in ("sft", "likra", "base_likra")}
     [jumping] = controls.control_verdicts("shuffled labels", finding())
-    [still] = controls.control_verdicts("identical sets", finding(phase=none))
+    flat = {**finding().curves, "likra": points(0.25, 0.24, 0.26)}
+    [still] = controls.control_verdicts("identical sets", finding(phase=none, curves=flat))
     assert (jumping.arm, jumping.passed, still.arm, still.passed) == ("likra", False, "likra", True)
     assert "may be found, one was found: between 43 and 96 examples" in jumping.sentence
-    assert "none was found; accuracy 0.700 (95 % 0.670 to 0.730) at 256 examples" in still.sentence
+    assert "none was found; accuracy 0.260 (95 % 0.230 to 0.290) at 256 examples" in still.sentence
+    assert still.sentence.endswith("a rise of more than 0.40 is excluded, a smaller one is not.")
+    [learnt] = controls.control_verdicts("shuffled labels", finding(phase=none))
+    assert learnt.passed is False and learnt.sentence.endswith("ends above the 0.250 at 0: something was learnt.")
+    drifted = {**flat, "likra": points(0.25, 0.24, 0.36)}
+    [drifting] = controls.control_verdicts("shuffled labels", finding(phase=none, curves=drifted))
+    assert drifting.passed and drifting.sentence.endswith("at 0, as a training run may by itself.")
     seen = finding(likelihood_contrast=contrast(0.0, 0.2))
     loud = verdicts.likelihood_verdict(seen, [jumping, still])
     assert "Of 2 controls 1 failed: Control, shuffled labels: no critical phase of Likra" in loud.sentence

@@ -6,6 +6,8 @@ positions are refused by name: a packed row would be read as one long text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,18 @@ import numpy as np
 import pytest
 import torch
 from small import LEARNING_RATE, MANNER, evaluation, ignore, lopsided, pairs, shots
+from small import order as small_order
 from test_scoring import SMALL, TOLERANCE
 
 from likra_ray.errors import InputError
 from likra_ray.heads import adapters, reading
 from likra_ray.heads import base as bases
 from likra_ray.heads.orders import ALL_LINEAR, HeadOrder
+from likra_ray.heads.packing import TooLong
 from likra_ray.heads.produce import Producer
 from likra_ray.heads.scoring import score_naive
 from likra_ray.heads.store import HeadStore
+from likra_ray.heads.tokens import Encoded
 from likra_ray.storage import Storage
 
 
@@ -126,6 +131,84 @@ def test_a_head_is_trained_and_scored(name: str, tmp_path: Path) -> None:
     first, last = (producer.store.table(key, asked.key, n) for key, n in (("base", 0), ("head", 8)))
     assert first is not None and last is not None
     assert np.abs(first.logprob - last.logprob).max() > 0.01, "the head moved"
+
+
+RATES = {"opt": {"dropout": 0.5}, "falcon": {"hidden_dropout": 0.5, "attention_dropout": 0.5}}
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_recomputing_drops_nothing_out(name: str, tmp_path: Path) -> None:
+    """These layers drop out by themselves where they say that they are training, and a recomputing one says so."""
+    kind, fields, targets = READABLE[name]
+    base = bases.resolve(made(kind, fields | RATES[name], tmp_path / "base"))
+    heads = []
+    for number, recomputes in enumerate((False, True, True)):
+        manner = replace(MANNER, targets=tuple(sorted(targets)), activation_checkpointing=recomputes)
+        store = HeadStore(Storage(str(tmp_path / str(number))))
+        torch.manual_seed(number)
+        Producer(bases.load(base), store, manner, seed=0, roles=("positive",)).head(
+            small_order("positive", 0, 8), evaluation(), ignore
+        )
+        heads.append(store.load("positive-small", 8))
+    plain, *recomputed = heads
+    for one in recomputed:
+        assert max(float((one[name] - plain[name]).abs().max()) for name in plain) < 1e-6
+
+
+def random_texts(lengths: Sequence[int]) -> list[list[Encoded]]:
+    """For each length a prompt of as many tokens, with two answers."""
+    generator = torch.Generator().manual_seed(0)
+
+    def some(count: int) -> tuple[int, ...]:
+        return tuple(torch.randint(3, 250, (count,), generator=generator).tolist())
+
+    prompts = [(5, 6, *some(length - 2)) for length in lengths]
+    return [[Encoded((*prompt, *some(3)), len(prompt)) for _ in range(2)] for prompt in prompts]
+
+
+def scored(model: Any, texts: list[list[Encoded]]) -> tuple[np.ndarray, np.ndarray]:
+    """Log p of every answer in one row, and alone."""
+    with torch.no_grad():
+        packed = reading._packed(model, texts, torch.device("cpu")).numpy()
+        alone = [reading._alone(model, text, torch.device("cpu")) for group in texts for text in group]
+    return packed, np.array(alone)
+
+
+def test_a_window_within_a_composite_configuration_is_kept(tmp_path: Path) -> None:
+    """A model of texts and pictures has its text's configuration inside its own."""
+    text = small(head_dim=8, num_hidden_layers=6, sliding_window=48, vocab_size=300)
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    fields = {"text_config": text, "vision_config": {**vision, "image_size": 28, "patch_size": 14}}
+    tokens = {"image_token_index": 299, "boi_token_index": 298, "eoi_token_index": 297, "mm_tokens_per_image": 4}
+    loaded = bases.load(bases.resolve(made("Gemma3Config", fields | tokens, tmp_path / "base")))
+    bases.check(loaded, loaded.model)  # type: ignore[arg-type]
+    for length in (20, 80, 150):
+        packed, alone = scored(loaded.model, random_texts([length, length]))
+        np.testing.assert_allclose(packed, alone, atol=2 * TOLERANCE)
+
+
+LONG: dict[str, tuple[str, dict[str, Any], str]] = {
+    "learned positions": ("GPT2Config", {**GPT, "n_positions": 64}, "max_position_embeddings is 64"),
+    "rotary ones": ("LlamaConfig", small(max_position_embeddings=64), "max_position_embeddings is 64"),
+    "rotary ones of the longest text": (
+        "Phi3Config",
+        small(max_position_embeddings=256, original_max_position_embeddings=64, pad_token_id=0)
+        | {"rope_parameters": {"rope_type": "longrope", "rope_theta": 10000.0}
+           | {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}},
+        "original_max_position_embeddings is 64",
+    ),
+}  # fmt: skip
+"""Configuration, and what is said of a text of more than 64 tokens."""
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_text_that_the_base_reads_otherwise_is_refused(name: str, tmp_path: Path) -> None:
+    kind, fields, said = LONG[name]
+    model = bases.load(bases.resolve(made(kind, fields, tmp_path / "base"))).model
+    packed, alone = scored(model, random_texts([30, 61]))
+    np.testing.assert_allclose(packed, alone, atol=2 * TOLERANCE)
+    with pytest.raises(TooLong, match=f"102 tokens of one text are read, solved examples included; the base's {said}"):
+        reading._packed(model, random_texts([30, 100]), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "phi"])

@@ -257,12 +257,13 @@ def test_what_is_evaluated_on_is_left_out_of_training() -> None:
     evaluate = [made("e", "Question: What is ICE?\nAnswer:", "cold", "hot")]
     train = [
         made("same", "Question: What is ice?\nAnswer:", "Hot.", "cold"),
-        made("other options", "Question: What is ice?\nAnswer:", "cold", "warm"),
+        made("other options", "Question: What is ice?\nAnswer:", "Cold", "warm"),
+        made("other answer", "Question: What is ice?\nAnswer:", "hot", "warm"),
         made("other prompt", "Question: What is fire?\nAnswer:", "hot", "cold"),
     ]
     loaded = without_overlap(train, evaluate)
-    assert loaded.questions == tuple(train[1:])
-    assert loaded.left_out == (("same", "evaluated on too, as e"),)
+    assert loaded.questions == tuple(train[2:])
+    assert loaded.left_out == (("same", "evaluated on too, as e"), ("other options", "evaluated on too, as e"))
 
 
 def test_signs_alone_are_not_folded_away() -> None:
