@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from likra_ray.errors import NO_ROOM, InputError, scrubbed
+from likra_ray.errors import NO_ROOM, Failed, InputError, scrubbed
 
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes; 130 is the shell's own for Ctrl-C."""
@@ -82,6 +82,9 @@ def exit_codes(after: str) -> Iterator[None]:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(WRONG_INPUT) from None
+    except Failed as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
         print(f"stopped; what had finished is kept: {after}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None

@@ -32,8 +32,12 @@ class Trainer(TorchTrainer):
         self._note_room = note_room
 
     def _create_default_callbacks(self) -> list[Any]:
-        unused = (DatasetsCallback, PlacementGroupCleanerCallback) if _in_actor() else (DatasetsCallback,)
+        # The room of a driver's own workers ends with its job, and Ray's cleaner fails where two Rays run here.
+        unused = (DatasetsCallback, PlacementGroupCleanerCallback)
         return [one for one in super()._create_default_callbacks() if not isinstance(one, unused)]
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Ray's handler ends the process without a word; without one Ctrl-C is a KeyboardInterrupt, as everywhere."""
 
     def _initialize_and_run_controller(self, **arguments: Any) -> Any:
         if not _in_actor():

@@ -64,6 +64,8 @@ class Driver:
         self.measured = studies.Measured()
         self.searched = False
         """Whether all trials but a refinement's ended: as many as the budget has, or as the space has points."""
+        self.lost: list[dict[str, Any]] = []
+        """Points that the study has and of which a table or the record is gone: to be run again, without the study."""
         self._planned = sweep.budget.trials if sweep.search else 1
         self.progress = Progress(self._planned)
         self._to_come = ToCome(0)
@@ -98,14 +100,15 @@ class Driver:
         if not self.sweep.search:
             return
         self.study, asked = studies.open_study(self.sweep, self.book.study_url())
-        queue = [dict(point) for point in again]
+        heard_of = [point for point, heard in asked if heard]
+        queue = [dict(point) for point in again if point not in heard_of]
         unasked = self.sweep.start_from[len(self.study.trials) :]  # they were the first it was given
         for point, heard in asked:
             key, _ = self._identify(point)
             result = results.read(self.book.storage, self.sweep.name, key)
             if result is None or result.status != "done":
                 if key not in self.book.trials and point not in queue:
-                    queue.append(point)
+                    (self.lost if heard else queue).append(point)
                 continue
             if key in self.book.trials and heard:
                 continue

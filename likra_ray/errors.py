@@ -12,6 +12,10 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """Of an OSError: a disk is full, or may not be written. No work that goes on would be kept."""
 
 
+class Failed(RuntimeError):
+    """Work that failed for a reason that says all there is to say; the command line exits 1 with this one line."""
+
+
 class Missing:
     """What stands where a field is missing."""
 

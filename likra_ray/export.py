@@ -59,7 +59,7 @@ def _find(book: Ledger, trial: str) -> TrialResult:
     fitting = [result for key, result in done.items() if key.startswith(trial)]
     if len(fitting) != 1:
         raise InputError(where=f"sweep {book.sweep.name}", field="trial", value=trial,
-                         allowed=f"{BEST}, or one of {sorted(done)}")  # fmt: skip
+                         allowed=f"{BEST}, or one of {sorted(done) or 'none: no trial ended well'}")  # fmt: skip
     return fitting[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import optuna
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from likra_ray import study as studies
 from likra_ray.spec import SweepSpec
@@ -25,6 +26,8 @@ def fanova(sweep: SweepSpec, url: str) -> tuple[dict[str, dict[str, float]], str
         study = optuna.load_study(study_name=sweep.name, storage=studies.storage(url))
     except KeyError:
         return {}, "There is no study of this sweep."
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError):
+        return {}, "The study of this sweep cannot be read."
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(trials) < FEWEST:
         return {}, f"{len(trials)} finished trials are too few for importances: at least {FEWEST} are asked."

@@ -81,16 +81,17 @@ class Ledger:
         return sweep_file.study_url(self.storage, self.sweep.name)
 
     def retried(self) -> list[dict[str, Any]]:
-        """Take failed trials back out, to be run again; returns their points. `begin` brings the disk up to it."""
-        failed = [result for result in self.results if result.status == "failed"]
-        self._again = {result.key for result in failed}
+        """Take back out, to be run again, trials that failed or lack tables or their record; returns points of those
+        with one (the study knows the others'). `begin` brings the disk up to it."""
+        there = self.results
+        sound = {one.key for one in there if one.status == "done" and results.whole(self.storage, one)}
+        self._again = {*self.trials, *self.refined} - sound
         for ended in ("trials", "refined"):
             self._record[ended] = [key for key in self._record[ended] if key not in self._again]
-        if failed:
+        if self._again:
             self._record["refinement_ended"] = None
-        rounds = [one for one in self.refinements if not self._again & set(one["trials"])]
-        self._record["refinements"] = rounds
-        return [result.sampled for result in failed if not results.is_refined(result.sampled)]
+        self._record["refinements"] = [one for one in self.refinements if not self._again & set(one["trials"])]
+        return [one.sampled for one in there if one.key in self._again and not results.is_refined(one.sampled)]
 
     def begin(self, mirror: Mirror, tracking_uri: str) -> None:
         """From here on trials run: sweep.json and the parent run in MLflow exist."""
@@ -316,4 +317,4 @@ def load_sweep(name: str, output: str = OUTPUT) -> Ledger:
         raise InputError(where=storage.root, field="sweep", value=name, allowed=f"one of {there}")
     record = sweep_file.read(storage, f"{name}/sweep.json")
     found = materials.read(storage, record["material"])
-    return Ledger(storage, SweepSpec.model_validate(record["spec"]), found, record)
+    return Ledger(storage, sweep_file.spec(storage, name, record), found, record)

@@ -22,6 +22,9 @@ from likra_ray.errors import InputError
 from likra_ray.heads.tokens import Encoded, before_answer, chat, encode_texts
 from likra_ray.likra_model import LikraModel
 
+LM_EVALS = ("batch_size", "max_batch_size", "device", "trust_remote_code")
+"""What lm_eval's command gives every model."""
+
 
 @register_model("likra")
 class LikraLM(LM):  # type: ignore[misc]  # lm_eval has no types
@@ -36,13 +39,19 @@ class LikraLM(LM):  # type: ignore[misc]  # lm_eval has no types
         weight: float | None = None,
         volume: int | None = None,
         output: str = console.OUTPUT,
-        **ignored: Any,
+        **more: Any,
     ) -> None:
-        """Either a sweep and its trial, or a folder of exported heads; ignored: lm_eval's batch_size, device, ...
+        """Either a sweep and its trial, or a folder of exported heads; more: of lm_eval's own, not used (LM_EVALS).
 
-        Raises InputError for neither, both, or an arm whose heads are not there.
+        Raises InputError for neither, both, an arm whose heads are not there, and for what nobody knows.
         """
         super().__init__()
+        for name, value in more.items():
+            if name not in LM_EVALS:
+                own = "sweep, trial, folder, arm, weight, volume, output"
+                raise InputError(where="--model_args", field=name, value=value, allowed=own)
+        if weight is not None and not isinstance(weight, int | float):
+            raise InputError(where="--model_args", field="weight", value=weight, allowed="a number")
         if (sweep is None) == (folder is None):
             raise InputError(where="--model_args", field="sweep", value=sweep, allowed="either sweep= or folder=")
         if sweep is not None:

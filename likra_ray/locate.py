@@ -11,7 +11,8 @@ empty `correct`, was not measured. docs/locate.md says how it decides and how of
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -32,16 +33,10 @@ def read_answers(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """(V,) volumes and (S, V, Q) credit of a CSV file, NaN where no row says. Raises InputError by line and column."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no path at all, as one with a NUL
         raise InputError(where=str(path), field="file", value=str(error), allowed="a readable CSV file") from None
-    rows = csv.DictReader(text.splitlines())
-    there = rows.fieldnames or []
-    missing = [name for name in NEEDED if name not in there]
-    if missing:
-        raise InputError(where=f"{path}:1", field="columns", value=list(there), allowed=f"among them {missing}")
     answers: dict[tuple[str, int, str], float] = {}
-    for row in rows:
-        where = f"{path}:{rows.line_num}"
+    for where, row in _rows(path, text):
         place = (row.get("seed") or "0", _whole(row, where), row["question"] or "")
         if not place[2]:
             raise InputError(where=where, field="question", value="", allowed="the name of a question")
@@ -58,10 +53,29 @@ def read_answers(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(volumes), credit
 
 
+def _rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """(``file:LINE``, row) of a CSV file with the columns that are needed, each once."""
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, restkey="")
+    try:
+        there = list(rows.fieldnames or [])
+        missing = [name for name in NEEDED if name not in there]
+        if missing or len(set(there)) < len(there):
+            allowed = f"each once, among them {missing or list(NEEDED)}"
+            raise InputError(where=f"{path}:1", field="columns", value=there, allowed=allowed)
+        for row in rows:
+            where = f"{path}:{rows.line_num}"
+            if "" in row and "" not in there:
+                raise InputError(where=where, field="values", value=len(there) + len(row[""] or ""),
+                                 allowed=f"{len(there)}, as there are columns")  # fmt: skip
+            yield where, row
+    except csv.Error as error:
+        raise InputError(where=f"{path}:{rows.line_num}", field="row", value=str(error), allowed="CSV") from None
+
+
 def _whole(row: Mapping[str, str | None], where: str) -> int:
     text = (row["volume"] or "").strip()
-    if not text.isdecimal():
-        raise InputError(where=where, field="volume", value=text, allowed="a number of examples, 0 or more")
+    if not text.isdecimal() or len(text) > 15:
+        raise InputError(where=where, field="volume", value=text, allowed="a number of examples, 0 to 10^15")
     return int(text)
 
 
@@ -84,7 +98,10 @@ def of_file(path: Path, *, seed: int) -> dict[str, dict[str, CriticalPhase]]:
 
 def of_sweep(name: str, output: str) -> dict[str, dict[str, CriticalPhase]]:
     """The phases of a finished sweep, by configuration, then arm."""
-    return {finding.name: dict(finding.phase) for finding in ledger.load_sweep(name, output).findings()}
+    found = {finding.name: dict(finding.phase) for finding in ledger.load_sweep(name, output).findings()}
+    if not found:
+        raise InputError(where=output, field="sweep", value=name, allowed="one with a trial that ended well")
+    return found
 
 
 def lines(found: Mapping[str, Mapping[str, CriticalPhase]]) -> Sequence[str]:

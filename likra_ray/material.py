@@ -132,8 +132,9 @@ def write(material: Material, storage: Storage) -> str:
 
 
 def read(storage: Storage, name: str) -> Material:
-    """The material of a sweep."""
-    return Material.from_json(storage.read(name).decode())
+    """The material of a sweep. Raises InputError for a damaged file."""
+    remedy = "without it, the same sweep command writes it again"
+    return storage.read_as(name, lambda data: Material.from_json(data.decode()), remedy=remedy)
 
 
 def named(sources: Sources) -> str:

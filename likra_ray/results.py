@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from likra_ray.analysis import arms, findings, sweep_findings
 from likra_ray.analysis.curves import SeedTables
+from likra_ray.errors import InputError
 from likra_ray.heads import counts
 from likra_ray.heads.orders import ROLES
 from likra_ray.heads.store import HeadStore
@@ -18,8 +19,14 @@ from likra_ray.spec import TrialSpec
 from likra_ray.storage import Storage
 
 
-class Unfinished(RuntimeError):
+class Unfinished(InputError):
     """A trial's score tables are not all there."""
+
+    @classmethod
+    def lacks(cls, storage: Storage, result: TrialResult, what: str) -> Self:
+        """what: the table, in words."""
+        remedy = f"whole; --resume of sweep, or the same trial command, makes it again for trial {result.key}"
+        return cls(where=storage.root, field="score table", value=what, allowed=remedy)
 
 
 def stored_tables(store: HeadStore, plan: TrialPlan) -> SeedTables | None:
@@ -89,14 +96,14 @@ def tables(storage: Storage, result: TrialResult) -> SeedTables:
         for volume in trial.head_volumes(role)[1:]:
             table = store.table(result.heads[role], result.evaluation, volume)
             if table is None:
-                raise Unfinished(f"trial {result.key}: no score table of {result.heads[role]} at {volume}")
+                raise Unfinished.lacks(storage, result, f"none of {result.heads[role]} at {volume}")
             by_role[role][volume] = table
     if base is None:
-        raise Unfinished(f"trial {result.key}: no score table of the base")
+        raise Unfinished.lacks(storage, result, f"none of {result.heads['base']}")
     priors = _priors(store, result.prior_evaluation, base=result.heads["base"], positive=result.heads["positive"],
                      volumes=trial.head_volumes("positive"))  # fmt: skip
     if priors is None:
-        raise Unfinished(f"trial {result.key}: a score table of {result.prior_evaluation} is missing")
+        raise Unfinished.lacks(storage, result, f"not all of {result.prior_evaluation}")
     return _seed_tables(base, {**by_role, **priors})
 
 
@@ -253,9 +260,21 @@ def is_refined(sampled: Mapping[str, Any]) -> bool:
 
 
 def read(storage: Storage, sweep: str, key: str) -> TrialResult | None:
-    """What a trial left; None where it left nothing yet."""
+    """What a trial left; None where it left nothing yet. Raises InputError for a damaged record."""
     name = f"{sweep}/trials/{key}/result.json"
-    return TrialResult.from_json(storage.read(name).decode()) if storage.exists(name) else None
+    if not storage.exists(name):
+        return None
+    remedy = "without it, --resume of the sweep makes it again from the heads that are there"
+    return storage.read_as(name, lambda data: TrialResult.from_json(data.decode()), remedy=remedy)
+
+
+def whole(storage: Storage, result: TrialResult) -> bool:
+    """Whether all score tables of a finished trial are there, and none is damaged."""
+    try:
+        tables(storage, result)
+    except Unfinished:
+        return False
+    return True
 
 
 def remove(storage: Storage, sweep: str, key: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from likra_ray.errors import InputError
-from likra_ray.spec import Choices, Range, SweepSpec
+from likra_ray.spec import Choices, Range, SweepSpec, TrialSpec
 
 SEARCHABLE = (
     "negatives",
@@ -87,7 +88,9 @@ def check(sweep: SweepSpec, place: Place) -> None:
             raise InputError(where=place(name), field=name, value=dimension.model_dump(),
                              allowed=f"a range that holds one of volumes {list(sweep.trial.volumes)}")  # fmt: skip
         for value in axis:
-            _check_point(sweep, {field: value}, place(name), name)
+            read = _value(_check_point(sweep, {field: value}, place(name), name), field)
+            if read != value:
+                raise InputError(where=place(name), field=name, value=value, allowed=f"{read!r}, as a trial reads it")
     if "beta" in sweep.search and set(sweep.trial.baselines) <= {"mixture", "unlikelihood"}:
         raise InputError(where=place("search.beta"), field="search.beta", value=list(sweep.trial.baselines),
                          allowed="a beta with one of npo, dpo, kto, orpo among trial.baselines")  # fmt: skip
@@ -115,9 +118,13 @@ def _check_start(sweep: SweepSpec, point: dict[str, Any], place: Place, name: st
     _check_point(sweep, point, place(name), name)
 
 
-def _check_point(sweep: SweepSpec, point: dict[str, Any], where: str, field: str) -> None:
+def _value(trial: TrialSpec, field: str) -> Any:
+    return functools.reduce(getattr, field.split("."), trial)
+
+
+def _check_point(sweep: SweepSpec, point: dict[str, Any], where: str, field: str) -> TrialSpec:
     try:
-        sweep.trial_spec(point)
+        return sweep.trial_spec(point)
     except ValidationError as error:
         message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise InputError(where=where, field=field, value=point, allowed=message) from None

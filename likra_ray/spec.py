@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from likra_ray.question_spec import QuestionsSpec, Sources, Spec
 
@@ -247,7 +247,7 @@ class SweepSpec(Spec):
     """Points tried before Optuna samples any."""
     sampler: Literal["tpe", "random", "grid", "qmc", "nsga2"] = "tpe"
     """How Optuna chooses points; grid needs step or choices on every axis."""
-    sampler_seed: Annotated[int, Field(ge=0)] = 0
+    sampler_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Of Optuna's sampler."""
     budget: BudgetSpec = BudgetSpec()
     """Trials and minutes."""
@@ -256,6 +256,13 @@ class SweepSpec(Spec):
         "negatives": "min",
     }
     """What is better: one metric, or several for a Pareto front. Accuracy is Likra's at the trial's last volume."""
+
+    @field_validator("name")
+    @classmethod
+    def _has_a_folder_of_its_own(cls, name: str) -> str:
+        if name in ("heads", "questions"):
+            raise ValueError(f"name: {name}; allowed: another, the output keeps its {name} in a folder of that name")
+        return name
 
     def trial_spec(self, sampled: dict[str, Any]) -> TrialSpec:
         """The trial at one sampled point, fields dotted. Raises pydantic.ValidationError where it is not allowed."""

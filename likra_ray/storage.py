@@ -14,11 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 
 from likra_ray.errors import InputError, without_secret
+
+T = TypeVar("T")
 
 ANSWERS = 60.0
 """Seconds a remote store has for its first answer before it is called wrong input. S3 answers in under one; 30 were too
@@ -97,6 +99,17 @@ class Storage:
         """The whole object. Raises FileNotFoundError."""
         data: bytes = self._filesystem[0].cat_file(self.path(name))
         return data
+
+    def read_as(self, name: str, parse: Callable[[bytes], T], *, remedy: str) -> T:
+        """What `parse` makes of a file. Raises InputError, with the remedy, for one that it cannot read."""
+        data = self.read(name)
+        try:
+            return parse(data)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            why = f"{type(error).__name__}: {error}".split("\n")[0]
+            raise InputError(
+                where=self.path(name), field="file", value=why, allowed=f"a whole one of this version; {remedy}"
+            ) from None
 
     def exists(self, name: str) -> bool:
         """Whether there is such an object or folder."""

@@ -27,6 +27,7 @@ from likra_ray import cluster, console, faults, holdings, ledger, lock, refine, 
 from likra_ray import material as materials
 from likra_ray import plan as plans
 from likra_ray.driver import Driver
+from likra_ray.errors import Failed
 from likra_ray.records import strict_json
 from likra_ray.spec import SweepSpec
 from likra_ray.storage import Storage, absolute, scratch
@@ -120,7 +121,7 @@ def _run(driver: Driver, at_once: int, seconds: float, rounds: Iterator[list[dic
         "root": book.storage.root,
         "material": driver.material.name,
     }
-    points = tuning.Points(tuning.Search(driver, rounds), at_once=at_once)
+    points = tuning.Points(tuning.Search(driver, rounds, again=driver.lost), at_once=at_once)
     told = tuning.Told(driver, points)
     beside = tune.PlacementGroupFactory([{"memory": cluster.ATTEMPT_MEMORY}], bundle_label_selector=[cluster.here()])
     tuner = tune.Tuner(
@@ -212,7 +213,7 @@ def main(
         if as_json:
             print(strict_json(book.as_json()))
         if not book.done:
-            raise RuntimeError(f"no trial of {found.sweep.name} ended well; reasons are in the table above")
+            raise Failed(f"no trial of {found.sweep.name} ended well; reasons are in the table above")
 
 
 if __name__ == "__main__":

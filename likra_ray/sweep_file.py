@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from likra_ray.errors import InputError
+from likra_ray.errors import MISSING, InputError
 from likra_ray.spec import SweepSpec
 from likra_ray.storage import Storage, here
 
@@ -28,11 +28,25 @@ def fresh(spec: dict[str, Any], material: str, *, began: str) -> dict[str, Any]:
 
 
 def read(storage: Storage, name: str) -> dict[str, Any]:
-    """A sweep.json; fields that came later than it have their defaults."""
-    record: dict[str, Any] = {"refined": [], "refinements": [], **json.loads(storage.read(name))}
+    """A sweep.json; fields that came later than it have their defaults. Raises InputError for a damaged one."""
+    remedy = "give another name or --output; heads and score tables are kept beside it, and used"
+    record = storage.read_as(name, _parsed, remedy=remedy)
     with contextlib.suppress(ValidationError):  # a spec of another version: it differs, and is shown as it stands
         record["spec"] = SweepSpec.model_validate(record["spec"]).model_dump(mode="json")
     return record
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    record: dict[str, Any] = {"refined": [], "refinements": [], **json.loads(data)}
+    for field in ("spec", "material", "status", "trials"):
+        record[field]  # a KeyError names it
+    return record
+
+
+def spec(storage: Storage, sweep: str, record: Mapping[str, Any]) -> SweepSpec:
+    """Of a sweep that was run. Raises InputError for one of another version."""
+    remedy = "the version of this package that made it reads it"
+    return storage.read_as(f"{sweep}/sweep.json", lambda _: SweepSpec.model_validate(record["spec"]), remedy=remedy)
 
 
 def opened(storage: Storage, spec: dict[str, Any], material: str, *, began: str, resume: bool) -> dict[str, Any]:
@@ -68,9 +82,10 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, 
     for field in here:
         if field not in MAY_CHANGE and there.get(field) != here[field]:
             if isinstance(here[field], dict) and isinstance(there.get(field), dict):
-                inner = next(key for key in here[field] | there[field] if here[field].get(key) != there[field].get(key))
-                return f"{field}.{inner}", there[field].get(inner)
-            return field, there.get(field)
+                mine, theirs = here[field], there[field]
+                inner = next(key for key in mine | theirs if mine.get(key, MISSING) != theirs.get(key, MISSING))
+                return f"{field}.{inner}", theirs.get(inner, MISSING)
+            return field, there.get(field, MISSING)
     return None
 
 

@@ -84,7 +84,7 @@ def perform(
     questions = materials.read(storage, material)
     plan = plans.trial_plan(questions, trial)
     stored = results.read(storage, sweep, plan.key)
-    if stored is not None and stored.status == "done":
+    if stored is not None and stored.status == "done" and results.whole(storage, stored):
         return stored
     done: dict[str, Any] = {"trained": {}, "seconds": {}, "retried": [], "repaired": []}
     store = HeadStore(storage)
@@ -93,7 +93,7 @@ def perform(
         done = _workers(trial, plan.key, functools.partial(_fit, trial, task, scratch(storage, sweep), in_tune))
     tables, tokens = results.stored_tables(store, plan), results.answer_tokens(store, plan)
     if tables is None or tokens is None:
-        raise results.Unfinished(f"trial {plan.key}: the workers ended, but not every score table is there")
+        raise RuntimeError(f"trial {plan.key}: the workers ended, but not every score table is there")
     stored = results.read(storage, sweep, plan.key)
     if stored is not None and stored.status == "done":
         return stored  # another trial at the same point was faster

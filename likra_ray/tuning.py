@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ray import tune
@@ -33,17 +33,19 @@ class Search(Searcher):
     Optuna is asked for no point twice: one already measured, or being measured, costs a trial and teaches nothing.
     """
 
-    def __init__(self, driver: Driver, rounds: Iterator[list[dict[str, Any]]]) -> None:
-        """rounds: of refine.rounds."""
+    def __init__(
+        self, driver: Driver, rounds: Iterator[list[dict[str, Any]]], *, again: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """rounds: of refine.rounds; again: points that come first, of which the study knows already."""
         super().__init__()
         self._driver, self._rounds = driver, rounds
-        self._to_choose = driver.book.remaining
+        self._to_choose = driver.book.remaining - len(again)
         self._exhausted = False
         """Whether every point of the space is measured, failed, or being measured."""
-        self._listed: deque[dict[str, Any]] = deque()
+        self._listed = deque(again)
         self._running: dict[str, Any] = {}
         """By Tune's name of the trial: Optuna's trial, None where it chose none."""
-        driver.expect(self._to_choose)
+        driver.expect(driver.book.remaining)
 
     @property
     def waits(self) -> bool:
@@ -56,6 +58,8 @@ class Search(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """A point, None for not yet, or FINISHED."""
+        if self._listed:
+            return self._begun(trial_id, self._listed.popleft(), None)
         if self._to_choose and not self._exhausted:
             if self._driver.study is None:
                 return self._chosen(trial_id, {}, None)
@@ -64,13 +68,12 @@ class Search(Searcher):
             if chosen is not None:
                 return self._chosen(trial_id, studies.point(chosen), chosen)
             self._exhausted = True
-        if not self._listed and not self._running:
-            self._driver.searched = True
-            self._listed.extend(next(self._rounds, []))
-            self._driver.expect(len(self._listed))
-        if self._listed:
-            return self._begun(trial_id, self._listed.popleft(), None)
-        return None if self._running else self.FINISHED
+        if self._running:
+            return None
+        self._driver.searched = True
+        self._listed.extend(next(self._rounds, []))
+        self._driver.expect(len(self._listed))
+        return self.suggest(trial_id) if self._listed else self.FINISHED
 
     def _chosen(self, trial_id: str, point: dict[str, Any], optuna_trial: Any) -> dict[str, Any]:
         self._to_choose -= 1

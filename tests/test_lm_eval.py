@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from likra_ray import export, report, results
 from likra_ray.analysis.arms import arm_scores, credit, normalised
+from likra_ray.errors import InputError
 from likra_ray.heads.scoring import solved
 from likra_ray.ledger import Ledger
 from likra_ray.records import Metric
@@ -69,6 +70,16 @@ def test_accuracies_equal_the_platforms(finished: tuple[Ledger, Path], arm: str)
     theirs = harness(sweep="smoke", arm=arm, output=book.storage.root, tasks_in=folder)
     assert theirs["acc,none"] == pytest.approx(platform(book, arm, "acc"))
     assert theirs["acc_norm,none"] == pytest.approx(platform(book, arm, "acc_norm"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("volum", 8), ("wieght", 0.1), ("weight", "x")])
+def test_a_word_that_nobody_knows_is_no_setting(finished: tuple[Ledger, Path], name: str, value: Any) -> None:
+    from likra_ray.lm_eval import LikraLM
+
+    book, _ = finished
+    with pytest.raises(InputError, match=f"--model_args: {name}: got "):
+        LikraLM(sweep="smoke", output=book.storage.root, **{name: value})
+    assert LikraLM(sweep="smoke", output=book.storage.root, batch_size=1, device="cpu").arm == "likra"
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,14 @@ def test_what_was_not_measured_stays_missing(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "no column": ("volume,question\n8,a\n", ":1: columns: got ['volume', 'question']; allowed: among them ['correct']"),
+    "no column": (
+        "volume,question\n8,a\n",
+        ":1: columns: got ['volume', 'question']; allowed: each once, among them ['correct']",
+    ),
+    "a column twice": ("volume,question,correct,correct\n8,a,1,0\n", ":1: columns: got "),
+    "long row": ("volume,question,correct\n16,30,1,0\n", ":2: values: got 4; allowed: 3, as there are columns"),
+    "open quote": ('volume,question,correct\n8,"a,1\n', "unexpected end of data"),
+    "large volume": ("volume,question,correct\n9223372036854775808,a,1\n", ":2: volume: got '9223372036854775808'"),
     "volume": ("volume,question,correct\n8,a,1\n-8,a,1\n", ":3: volume: got '-8'"),
     "credit": ("volume,question,correct\n8,a,2\n", ":2: correct: got '2'; allowed: a number from 0 to 1"),
     "words": ("volume,question,correct\n8,a,yes\n", ":2: correct: got 'yes'"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 
 from likra_ray import plan as plans
 from likra_ray import results
+from likra_ray.errors import InputError
 from likra_ray.heads.store import HeadStore
 from likra_ray.material import Material
 from likra_ray.plan import TrialPlan
@@ -105,7 +107,7 @@ def test_the_prior_is_part_of_a_trials_tables() -> None:
 def test_a_missing_table_makes_the_trial_unfinished(place: tuple[str, str, int]) -> None:
     store = filled(without=place)
     assert results.stored_tables(store, PLAN) is None
-    with pytest.raises(results.Unfinished, match="no score table|is missing"):
+    with pytest.raises(results.Unfinished, match="score table: got .n.* makes it again for trial"):
         results.tables(store.storage, done())
 
 
@@ -132,6 +134,16 @@ def test_a_result_is_read_as_it_was_written_and_finds_its_tables() -> None:
     assert {point.volume for point in made.curves["pmi_sft"]} == {0, 8, 16}
     assert [point.volume for point in made.curves["pmi_base"]] == [0]
     assert made.metrics["pmi_sft/accuracy"][0] == made.metrics["pmi_base/accuracy"][0]
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    results.write(storage, "s", done())
+    path = tmp_path / "s/trials" / done().key / "result.json"
+    for text in (path.read_text()[:-9], path.read_text().replace('"status"', '"state"'), "[]"):
+        path.write_text(text)
+        with pytest.raises(InputError, match=f"{path}: file: got .* a whole one of this version"):
+            results.read(storage, "s", done().key)
 
 
 def test_a_result_of_an_older_version_is_read() -> None:

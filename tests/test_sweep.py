@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -188,6 +190,47 @@ class TestFinishedSweep:
         assert result.trained == {"positive": 0, "negative": 8}
         assert 0 == result.answer_tokens["positive"][0] < result.answer_tokens["positive"][32]
         assert list((folder / "out/heads").glob("base-*/scores/training-*/0.arrow"))
+
+
+def test_what_is_gone_of_a_finished_sweep_is_made_again(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    """A table and the record of another trial: the same trials stand there again, and no adapter was written."""
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    book = ledger(tmp_path)
+    first, *_, last = book.results
+    tables = tmp_path / "out/heads" / first.heads["negative"] / "scores" / first.evaluation
+    gone = [tables / "8.arrow", tmp_path / f"out/smoke/trials/{last.key}/result.json"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/heads").rglob("*.safetensors")}
+    for path in gone:
+        path.unlink()
+    report = subprocess.run(
+        [sys.executable, "-m", "likra_ray.report", "smoke", "--output", str(tmp_path / "out")],
+        capture_output=True, text=True, timeout=200, cwd=tmp_path,
+    )  # fmt: skip
+    assert report.returncode == 2 and "error: " in report.stderr.splitlines()[-1] and "--resume" in report.stderr
+    resumed = run("sweep", tmp_path, "--resume")
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    assert all(path.is_file() for path in gone)
+    again = ledger(tmp_path)
+    assert sorted(again.trials) == sorted(book.trials) and len(again.done) == 3
+    assert {one.key: one.curves for one in again.done} == {one.key: one.curves for one in ledger(finished[0]).results}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_ctrl_c_in_a_trial_says_how_to_go_on(tmp_path: Path) -> None:
+    long = sets("trial.volumes=[0, 8, 2048]", "questions.train.limit=2100", "search={}")
+    process = subprocess.Popen(
+        command("trial", tmp_path, *long), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    began = time.monotonic()
+    while not list(tmp_path.glob("out/heads/positive-*/volumes/8/manifest.json")):
+        assert process.poll() is None and time.monotonic() - began < 200, process.communicate()[1][-3000:]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert (
+        process.returncode == 130
+        and said == "stopped; what had finished is kept: the same command goes on from there\n"
+    )
 
 
 def test_ctrl_c_then_resume_finishes_the_rest(tmp_path: Path) -> None:

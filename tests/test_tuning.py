@@ -98,6 +98,20 @@ def test_what_a_long_trial_was_to_pass_is_asked_where_it_failed(ends_well: bool,
     assert suggested(one, "d") is None and one.waits, "32 is not asked again"
 
 
+def test_points_that_the_study_knows_come_first_and_are_none_of_its_own(tmp_path: Path) -> None:
+    told = Standing(tmp_path, 2, *SHARES)
+    known = {"near_miss_share": 0.0}
+    chosen = study.ask_new(told.study, told.sweep)  # type: ignore[arg-type]
+    study.hear(told.study, told.sweep, chosen, {"accuracy": 0.5})  # type: ignore[arg-type]
+    one = Search(told, iter([]), again=[known])  # type: ignore[arg-type]
+    assert told.expected == [2]
+    assert [suggested(one, "a"), suggested(one, "b")] == [known, {"near_miss_share": 0.5}]
+    assert suggested(one, "c") is None and one.waits
+    for name in "ab":
+        one.on_trial_complete(name, {"accuracy": 0.5})
+    assert suggested(one, "c") == Search.FINISHED and len(told.study.trials) == 2  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("remaining", [0, 1])
 def test_a_sweep_without_a_search_has_one_point(remaining: int, tmp_path: Path) -> None:
     one = search(Standing(tmp_path, remaining, "search={}"), SECOND)

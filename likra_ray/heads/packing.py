@@ -274,7 +274,9 @@ def _check_length(config: Any, row: Row) -> None:
         most[name] = rope.get(name) or getattr(config, name, None)
     for field, positions in most.items():
         if positions is not None and longest > positions:
-            raise TooLong(f"{longest} tokens of one text are read, solved examples included; the base's {field} is {positions}")
+            raise TooLong(
+                f"{longest} tokens of one text are read, solved examples included; the base's {field} is {positions}"
+            )
 
 
 def _reach(config: Any, row: Row) -> int | None:

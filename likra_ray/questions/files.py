@@ -78,7 +78,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(where=str(path), field="file", value=reason, allowed="a file that can be read") from None
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # with the mark that some editors put before it
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         wrong = data[error.start : error.end]

@@ -55,6 +55,12 @@ def answering(uri: str) -> str:
     Other stores are not asked. Raises OSError, ImportError, ValueError or sqlalchemy's SQLAlchemyError.
     """
     kind = uri.partition("://")[0].split("+")[0]
+    if not uri:
+        raise ValueError("an empty address")
+    if kind == "sqlite" and uri.count("/") == 2 and not uri.endswith("://"):
+        raise ValueError("a file has three slashes before it, or four with its whole path")
+    if kind == "sqlite" and sqlite_file(uri) is None and "file:" not in uri:
+        raise ValueError("it would be gone with this process")
     if kind != "sqlite" and kind not in PORTS:
         return uri
     from sqlalchemy import create_engine, inspect

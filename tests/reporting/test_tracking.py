@@ -282,6 +282,10 @@ def test_artifacts_lie_beside_the_database(mirror: Mirror, store: str) -> None:
         "postgresql://me:hidden@127.0.0.1:1/x",
         "sqlite:////dev/null/x.db",
         "nonsense://x",
+        "sqlite://x.db",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "",
     ],
 )
 def test_a_store_that_cannot_be_used_is_told_at_once(uri: str, capfd: pytest.CaptureFixture[str]) -> None:
