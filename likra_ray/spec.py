@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from likra_ray.question_spec import QuestionsSpec, Sources, Spec
 
@@ -257,12 +257,11 @@ class SweepSpec(Spec):
     }
     """What is better: one metric, or several for a Pareto front. Accuracy is Likra's at the trial's last volume."""
 
-    @field_validator("name")
-    @classmethod
-    def _has_a_folder_of_its_own(cls, name: str) -> str:
-        if name in ("heads", "questions"):
-            raise ValueError(f"name: {name}; allowed: another, the output keeps its {name} in a folder of that name")
-        return name
+    @model_validator(mode="after")
+    def _has_a_folder_of_its_own(self) -> Self:
+        if self.name in ("heads", "questions"):
+            raise ValueError(f"name: {self.name}; allowed: another, the output keeps its {self.name} in such a folder")
+        return self
 
     def trial_spec(self, sampled: dict[str, Any]) -> TrialSpec:
         """The trial at one sampled point, fields dotted. Raises pydantic.ValidationError where it is not allowed."""

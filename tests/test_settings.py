@@ -104,7 +104,6 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("search: {seed: {choices: [one]}}", "search.seed", "{'seed': 'one'}", "integer"),
     ("search: {seed: {choices: ['1']}}", "search.seed", "'1'", "1, as a trial reads it"),
     ("sampler_seed: 4294967296", "sampler_seed", "4294967296", "less than 4294967296"),
-    ("name: heads", "name", "'heads'", "in a folder of that name"),
     ("search: {weight: {low: 2, high: 1}}", "search.weight.low", "'2.0'", "less than high 1.0"),
     ("search: {weight: {low: 1, high: 1}}", "search.weight.low", "'1.0'", "less than high"),
     ("search: {weight: {low: 0, high: 1, log: true}}", "search.weight.log", "'true'", "low above 0"),
@@ -236,6 +235,14 @@ def test_wrong_in_the_file(tmp_path: Path, text: str, field: str, value: str, al
     with pytest.raises(InputError) as caught:
         settings.load(path)
     check_line(caught.value, str(path), field, value, allowed)
+
+
+@pytest.mark.parametrize("name", ["heads", "questions"])
+def test_the_outputs_own_folders_are_no_names(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, BASE.replace("name: ", f"name: {name} #"))
+    with pytest.raises(InputError) as caught:
+        settings.load(path)
+    check_line(caught.value, str(path), "name", f"'{name}'", "another, the output keeps its")
 
 
 @pytest.mark.parametrize(("text", "field", "value", "allowed"), WRONG_TRIAL, ids=lambda part: str(part) or None)
