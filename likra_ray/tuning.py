@@ -39,10 +39,10 @@ class Search(Searcher):
         """rounds: of refine.rounds; again: points that come first, of which the study knows already."""
         super().__init__()
         self._driver, self._rounds = driver, rounds
-        self._to_choose = driver.book.remaining - len(again)
+        self._listed = deque(again[: driver.book.remaining])
+        self._to_choose = driver.book.remaining - len(self._listed)
         self._exhausted = False
         """Whether every point of the space is measured, failed, or being measured."""
-        self._listed = deque(again)
         self._running: dict[str, Any] = {}
         """By Tune's name of the trial: Optuna's trial, None where it chose none."""
         driver.expect(driver.book.remaining)

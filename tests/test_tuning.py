@@ -110,6 +110,9 @@ def test_points_that_the_study_knows_come_first_and_are_none_of_its_own(tmp_path
     for name in "ab":
         one.on_trial_complete(name, {"accuracy": 0.5})
     assert suggested(one, "c") == Search.FINISHED and len(told.study.trials) == 2  # type: ignore[union-attr]
+    (tmp_path / "less").mkdir()
+    less = Search(Standing(tmp_path / "less", 1, *SHARES), iter([]), again=[known, known])  # type: ignore[arg-type]
+    assert suggested(less, "a") == known and suggested(less, "b") is None, "no more than the budget has"
 
 
 @pytest.mark.parametrize("remaining", [0, 1])
