@@ -22,9 +22,9 @@ from likra_ray.spec import SweepSpec, TrialSpec
 class ToCome:
     """Trials of a search, or of a round of refinement, that have not begun, or whose workers have not."""
 
-    def __init__(self, most: int) -> None:
-        """most: that may be started; a search may find fewer points."""
-        self._most, self._chosen = most, 0
+    def __init__(self, most: int, *, given: int = 0) -> None:
+        """most: that may be started; a search may find fewer points. given: of these, those that are no search's."""
+        self._most, self._chosen = most, given
         self._begun: set[str] = set()
         self._with_workers: set[str] = set()
 
@@ -70,9 +70,10 @@ class Driver:
         self.progress = Progress(self._planned)
         self._to_come = ToCome(0)
 
-    def expect(self, count: int) -> None:
-        """So many trials are to be started, at most: until all are, no worker takes more CPUs than it asks for."""
-        self._to_come = ToCome(count)
+    def expect(self, count: int, *, given: int = 0) -> None:
+        """So many trials are to be started, at most: until all are, no worker takes more CPUs than it asks for. given:
+        of these, those whose points need not be chosen."""
+        self._to_come = ToCome(count, given=given)
         holdings.allow(self.sweep.trial.resources.cpus)
 
     def chosen(self, new: bool) -> None:

@@ -78,7 +78,7 @@ class LikraLM(LM):  # type: ignore[misc]  # lm_eval has no types
         return [(one.score, one.greedy) for one in scored]
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """Nats of whole texts; they are not cut, however long."""
+        """Nats of whole texts; they are not cut, and one longer than the base reads is refused."""
         texts = [Instance("loglikelihood", {}, ("", request.args[0]), 0) for request in requests]
         return [score for score, _ in self.loglikelihood(texts)]
 

@@ -156,7 +156,8 @@ class TrialSpec(Spec):
             )
         even = sorted({"dpo", "kto"} & set(self.baselines))
         first = self.volumes[1]
-        most = 1 - 0.5 / first
+        near = math.floor(self.near_miss_share * first + 0.5)
+        most = 1 - 0.5 / max(near, first - near)  # near and far answers are contaminated apart
         if even and self.contamination_share >= most:
             raise ValueError(
                 f"baselines: {even}; allowed: with contamination_share below {most:g}: from there both answers of each "

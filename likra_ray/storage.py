@@ -102,10 +102,9 @@ class Storage:
 
     def read_as(self, name: str, parse: Callable[[bytes], T], *, remedy: str) -> T:
         """What `parse` makes of a file. Raises InputError, with the remedy, for one that it cannot read."""
-        data = self.read(name)
         try:
-            return parse(data)
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            return parse(self.read(name))
+        except (ValueError, TypeError, LookupError, AttributeError, FileNotFoundError) as error:
             why = f"{type(error).__name__}: {error}".split("\n")[0]
             raise InputError(
                 where=self.path(name), field="file", value=why, allowed=f"a whole one of this version; {remedy}"

@@ -66,11 +66,11 @@ def _driven(
 
     mirror = Mirror(tracking_uri, sweep.name)
     again = book.retried() if resume else []
+    materials.write(material, storage)
     if book.complete or (book.finished and not resume):
         screen.print(f"{sweep.name}: {len(book.trials)} trials are there already; nothing is trained", soft_wrap=True)
         book.replay(mirror, tracking_uri)
         return book
-    materials.write(material, storage)
     with contextlib.ExitStack() as stack:
         stack.enter_context(console.ray_session(show_workers=False))
         at_once = min(cluster.places(sweep.trial.resources), cluster.attempts())

@@ -39,13 +39,13 @@ class Search(Searcher):
         """rounds: of refine.rounds; again: points that come first, of which the study knows already."""
         super().__init__()
         self._driver, self._rounds = driver, rounds
-        self._listed = deque(again[: driver.book.remaining])
-        self._to_choose = driver.book.remaining - len(self._listed)
+        self._listed = deque(again)
+        self._to_choose = max(0, driver.book.remaining - len(again))
         self._exhausted = False
         """Whether every point of the space is measured, failed, or being measured."""
         self._running: dict[str, Any] = {}
         """By Tune's name of the trial: Optuna's trial, None where it chose none."""
-        driver.expect(driver.book.remaining)
+        driver.expect(len(again) + self._to_choose, given=len(again))
 
     @property
     def waits(self) -> bool:

@@ -135,6 +135,13 @@ CALLS: dict[str, tuple[int, str, int, int]] = {
 }
 
 
+def test_points_that_are_given_stay_where_the_search_finds_none() -> None:
+    counted = ToCome(3, given=2)
+    counted.began("a")
+    counted.chosen(False)
+    assert (counted.to_start, counted.without_workers) == (1, 2)
+
+
 @pytest.mark.parametrize("call", CALLS)
 def test_trials_that_are_still_to_come_are_counted(call: str) -> None:
     most, happened, to_start, without_workers = CALLS[call]

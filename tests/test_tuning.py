@@ -31,7 +31,7 @@ class Standing:
         self.expected: list[int] = []
         self.found: list[bool] = []
 
-    def expect(self, count: int) -> None:
+    def expect(self, count: int, *, given: int = 0) -> None:
         self.expected.append(count)
 
     def chosen(self, new: bool) -> None:
@@ -112,7 +112,7 @@ def test_points_that_the_study_knows_come_first_and_are_none_of_its_own(tmp_path
     assert suggested(one, "c") == Search.FINISHED and len(told.study.trials) == 2  # type: ignore[union-attr]
     (tmp_path / "less").mkdir()
     less = Search(Standing(tmp_path / "less", 1, *SHARES), iter([]), again=[known, known])  # type: ignore[arg-type]
-    assert suggested(less, "a") == known and suggested(less, "b") is None, "no more than the budget has"
+    assert suggested(less, "a") == suggested(less, "b") == known and suggested(less, "c") is None, "all, and no new one"
 
 
 @pytest.mark.parametrize("remaining", [0, 1])

@@ -18,7 +18,8 @@ from any labels; so may a negative head, which Base-Likra holds against a base t
 
 LEARNT = 0.10
 """Accuracy by which the last interval has to lie above volume 0 to say that a control has learnt something. Less may be
-one run's own: of one seed an interval knows nothing of other runs, and they differ more than questions do."""
+one run's own: of one seed an interval knows nothing of other runs, and they differ more than questions do. A choice,
+the same as verdicts.SMALL_JUMP."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +48,18 @@ def control_of(trial: Mapping[str, Any]) -> Control | None:
     return "identical sets" if trial.get("contamination_share", 0.0) == 1.0 else None
 
 
-def control_verdicts(control: Control, finding: Finding) -> list[ControlVerdict]:
-    """One verdict per arm of CONTROL_ARMS."""
+def control_verdicts(control: Control, finding: Finding, *, weight: float = 1.0) -> list[ControlVerdict]:
+    """One verdict per arm of CONTROL_ARMS.
+
+    weight: of the negative head in the trial. Of identical sets any but 1 leaves a share of what both heads have
+    learnt, so that only a jump counts.
+    """
     verdicts = []
     for arm in CONTROL_ARMS:
         phase = finding.phase[arm]
         first, last = finding.curves[arm][0], finding.curves[arm][-1]
         rise = last.interval[0] - first.accuracy
+        loud = rise > LEARNT and (control != "identical sets" or weight == 1.0)
         excluded = finding.largest_rise.get(arm, math.nan)
         found = f"one was found: {jump(phase)}" if phase.found else "none was found"
         found = found if phase.tested else "none could be looked for"
@@ -64,7 +70,7 @@ def control_verdicts(control: Control, finding: Finding) -> list[ControlVerdict]
         )
         if rise > 0:
             sentence += f" It ends above the {first.accuracy:.3f} at {first.volume}"
-            sentence += ": something was learnt." if rise > LEARNT else ", as a training run may by itself."
+            sentence += ": something was learnt." if loud else ", as a training run may by itself."
         elif not math.isnan(excluded):
             sentence += f" {rise_excluded(excluded)}"
         verdicts.append(
@@ -72,7 +78,7 @@ def control_verdicts(control: Control, finding: Finding) -> list[ControlVerdict]
                 control=control,
                 configuration=finding.name,
                 arm=arm,
-                passed=False if rise > LEARNT or phase.found else True if phase.tested else None,
+                passed=False if loud or phase.found else True if phase.tested else None,
                 sentence=sentence,
             )
         )

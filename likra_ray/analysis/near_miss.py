@@ -212,7 +212,7 @@ def shared_outcomes(cases: Sequence[Case]) -> tuple[int | None, list[np.ndarray]
 
 def _no_shared(cases: Sequence[Case]) -> str:
     shared = set.intersection(*[set(case.seeds) for case in cases])
-    return "no volume was measured by both" if shared else "no seed was run with both"
+    return "no volume was measured by both" if shared else "no seed that reaches as far as others was run with both"
 
 
 def _phase_difference(low: CriticalPhase, high: CriticalPhase, levels: tuple[Any, Any], what: str) -> Estimate:

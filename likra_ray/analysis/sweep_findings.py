@@ -94,9 +94,9 @@ def sweep_findings(
     kinds = [controls.control_of(one.trial) for one in configurations]
     quiet = [
         verdict
-        for kind, finding in zip(kinds, found, strict=True)
+        for kind, finding, one in zip(kinds, found, configurations, strict=True)
         if kind is not None
-        for verdict in controls.control_verdicts(kind, finding)
+        for verdict in controls.control_verdicts(kind, finding, weight=_weight(one))
     ]
     opens = headline([one.trial for one in configurations], found)
     effects = near_miss.factor_effects(

@@ -22,8 +22,8 @@ PAPER_WORTH = 10.0
 """Times as much as a positive a negative teaches inside the critical phase, in the paper's words."""
 
 SMALL_JUMP = 0.10
-"""A rise of accuracy between neighbouring volumes that has to be excluded before "does not jump" counts as shown: the
-smallest gain whose detection docs/locate.md measures."""
+"""A rise of accuracy within a doubling, or from one volume to the next, that has to be excluded before "does not jump"
+counts as shown: the smallest gain whose detection docs/locate.md measures."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from likra_ray.errors import InputError
 from likra_ray.heads import attention
 from likra_ray.heads.attention import Blocks, blocks
 from likra_ray.heads.tokens import Encoded
@@ -243,7 +244,7 @@ def token_logits(model: Any, row: Row, *, device: torch.device, cache: Any = Non
 
 def _logits(model: Any, row: Row, device: torch.device, cache: Any) -> torch.Tensor:
     inner = getattr(model, "module", model)  # a DeepSpeed engine's `config` is DeepSpeed's
-    _check_length(inner.config.get_text_config(), row)
+    check_length(inner, int(row.positions.max()) + 1)
     reach = _reach(inner.config.get_text_config(), row)
     trees = {attention.ARGUMENT: row.trees.to(device)} if reach is None and attention.by_trees(inner) else {}
     output = model(
@@ -259,14 +260,14 @@ def _logits(model: Any, row: Row, device: torch.device, cache: Any) -> torch.Ten
     return logits
 
 
-class TooLong(ValueError):
+class TooLong(InputError):
     """A text that the base does not read as it is."""
 
 
-def _check_length(config: Any, row: Row) -> None:
+def check_length(model: Any, longest: int) -> None:
     """Raise TooLong where a text has more tokens than the base has positions, or so many that rotary embeddings, which
-    look at the longest of all texts in a row, would be other ones for the others too."""
-    longest = int(row.positions.max()) + 1
+    look at the longest of all texts in a row, would be other ones for the others too. longest: tokens."""
+    config = model.config.get_text_config()
     most = {"max_position_embeddings": getattr(config, "max_position_embeddings", None)}
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") == "longrope":
@@ -274,9 +275,8 @@ def _check_length(config: Any, row: Row) -> None:
         most[name] = rope.get(name) or getattr(config, name, None)
     for field, positions in most.items():
         if positions is not None and longest > positions:
-            raise TooLong(
-                f"{longest} tokens of one text are read, solved examples included; the base's {field} is {positions}"
-            )
+            read = f"{longest} tokens of one text, solved examples included"
+            raise TooLong(where="base", field=field, value=read, allowed=f"at most {positions}")
 
 
 def _reach(config: Any, row: Row) -> int | None:

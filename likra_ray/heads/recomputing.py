@@ -18,7 +18,8 @@ def active(model: Any) -> Iterator[None]:
     """Enabled layers recompute while the block runs; what they hold stays in evaluation mode, and nothing drops out.
 
     transformers recomputes only layers that say they are training, and such a layer takes no cache. Some drop out by
-    themselves then (OPT), or as their configuration says (Falcon): their rates are 0 for as long.
+    themselves then, units or whole layers (OPT), or as their configuration says (Falcon): their rates are 0 for as
+    long.
     """
     layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
     configs = {id(layer.config): layer.config for layer in layers if hasattr(layer, "config")}
@@ -26,7 +27,7 @@ def active(model: Any) -> Iterator[None]:
         (owner, name, value)
         for owner in (*layers, *configs.values())
         for name, value in vars(owner).items()
-        if "dropout" in name and isinstance(value, float)
+        if "drop" in name and isinstance(value, float)
     ]
     for layer in layers:
         layer.training = True

@@ -15,7 +15,18 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from likra_ray.heads.packing import ROW_TOKENS, Tree, alike, grow, in_rows, merged, pack, shared, token_logprobs
+from likra_ray.heads.packing import (
+    ROW_TOKENS,
+    Tree,
+    alike,
+    check_length,
+    grow,
+    in_rows,
+    merged,
+    pack,
+    shared,
+    token_logprobs,
+)
 from likra_ray.heads.tokens import Encoded, encode, joined
 from likra_ray.records import KINDS, Question, ScoreTable
 
@@ -126,9 +137,10 @@ def longest_first(sizes: Sequence[int], row_tokens: int = ROW_TOKENS) -> list[li
 
 
 def prefix_cache(model: Any, prefix: tuple[int, ...], device: torch.device) -> Any:
-    """Keys and values of the prefix; None where there is no prefix."""
+    """Keys and values of the prefix; None where there is no prefix. Raises TooLong."""
     if not prefix:
         return None
+    check_length(getattr(model, "module", model), len(prefix))
     from transformers import DynamicCache
 
     cache = DynamicCache()

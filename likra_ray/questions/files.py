@@ -10,6 +10,7 @@ happens to one that does not (refuse at the first, or leave it out by name).
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -77,8 +78,9 @@ def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
     except (OSError, ValueError) as error:  # ValueError: no path at all, as one with a NUL
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(where=str(path), field="file", value=reason, allowed="a file that can be read") from None
+    data = data.removeprefix(codecs.BOM_UTF8)  # that some editors put there
     try:
-        text = data.decode("utf-8-sig")  # with the mark that some editors put before it
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         wrong = data[error.start : error.end]

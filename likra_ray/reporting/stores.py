@@ -54,20 +54,20 @@ def answering(uri: str) -> str:
 
     Other stores are not asked. Raises OSError, ImportError, ValueError or sqlalchemy's SQLAlchemyError.
     """
-    kind = uri.partition("://")[0].split("+")[0]
     if not uri:
         raise ValueError("an empty address")
-    if kind == "sqlite" and uri.count("/") == 2 and not uri.endswith("://"):
-        raise ValueError("a file has three slashes before it, or four with its whole path")
-    if kind == "sqlite" and sqlite_file(uri) is None and "file:" not in uri:
-        raise ValueError("it would be gone with this process")
+    kind = uri.partition("://")[0].split("+")[0]
     if kind != "sqlite" and kind not in PORTS:
         return uri
     from sqlalchemy import create_engine, inspect
     from sqlalchemy.engine import make_url
 
     url = make_url(uri)
+    if kind == "sqlite" and url.host:
+        raise ValueError("a file has three slashes before it, or four with its whole path")
     path = sqlite_file(uri)
+    if kind == "sqlite" and path is None and "file:" not in uri:
+        raise ValueError("it would be gone with this process")
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         url = url.set(database=str(path))

@@ -69,7 +69,7 @@ def test_a_volume_one_seed_lacks_is_passed_over() -> None:
 @pytest.mark.parametrize(
     ("high", "reason"),
     [
-        (case(HIGH, seeds=(7,), near_miss_share=1.0), "no seed was run with both"),
+        (case(HIGH, seeds=(7,), near_miss_share=1.0), "no seed that reaches as far as others was run with both"),
         (Case({"near_miss_share": 1.0}, (0,), curve(exact([0.2, 0.3]), (0, 48)), NO_PHASE), "no volume"),
     ],
 )

@@ -263,6 +263,9 @@ def test_controls_say_what_was_found_loud_or_quiet() -> None:
     assert still.sentence.endswith("a rise of more than 0.40 is excluded, a smaller one is not.")
     [learnt] = controls.control_verdicts("shuffled labels", finding(phase=none))
     assert learnt.passed is False and learnt.sentence.endswith("ends above the 0.250 at 0: something was learnt.")
+    for weight, passed in ((1.0, False), (0.5, True)):
+        [same] = controls.control_verdicts("identical sets", finding(phase=none), weight=weight)
+        assert same.passed is passed, "a half of what both have learnt is left"
     drifted = {**flat, "likra": points(0.25, 0.24, 0.36)}
     [drifting] = controls.control_verdicts("shuffled labels", finding(phase=none, curves=drifted))
     assert drifting.passed and drifting.sentence.endswith("at 0, as a training run may by itself.")

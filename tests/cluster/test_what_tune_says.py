@@ -25,7 +25,7 @@ ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
 points = [{"number": number} for number in range(3)]
 ended = []
 driver = SimpleNamespace(
-    book=SimpleNamespace(remaining=0), searched=False, expect=lambda count: None, started=lambda point: None,
+    book=SimpleNamespace(remaining=0), searched=False, expect=lambda count, given=0: None, started=lambda point: None,
     progressed=lambda point, result: None, ended=lambda point, failed: ended.append((point["number"], failed)),
 )
 

@@ -24,7 +24,7 @@ from likra_ray.heads import base as bases
 from likra_ray.heads.orders import ALL_LINEAR, HeadOrder
 from likra_ray.heads.packing import TooLong
 from likra_ray.heads.produce import Producer
-from likra_ray.heads.scoring import score_naive
+from likra_ray.heads.scoring import prefix_cache, score_naive
 from likra_ray.heads.store import HeadStore
 from likra_ray.heads.tokens import Encoded
 from likra_ray.storage import Storage
@@ -133,7 +133,7 @@ def test_a_head_is_trained_and_scored(name: str, tmp_path: Path) -> None:
     assert np.abs(first.logprob - last.logprob).max() > 0.01, "the head moved"
 
 
-RATES = {"opt": {"dropout": 0.5}, "falcon": {"hidden_dropout": 0.5, "attention_dropout": 0.5}}
+RATES = {"opt": {"dropout": 0.5, "layerdrop": 0.5}, "falcon": {"hidden_dropout": 0.5, "attention_dropout": 0.5}}
 
 
 @pytest.mark.parametrize("name", RATES)
@@ -188,27 +188,30 @@ def test_a_window_within_a_composite_configuration_is_kept(tmp_path: Path) -> No
 
 
 LONG: dict[str, tuple[str, dict[str, Any], str]] = {
-    "learned positions": ("GPT2Config", {**GPT, "n_positions": 64}, "max_position_embeddings is 64"),
-    "rotary ones": ("LlamaConfig", small(max_position_embeddings=64), "max_position_embeddings is 64"),
+    "learned positions": ("GPT2Config", {**GPT, "n_positions": 64}, "max_position_embeddings"),
+    "rotary ones": ("LlamaConfig", small(max_position_embeddings=64), "max_position_embeddings"),
     "rotary ones of the longest text": (
         "Phi3Config",
         small(max_position_embeddings=256, original_max_position_embeddings=64, pad_token_id=0)
         | {"rope_parameters": {"rope_type": "longrope", "rope_theta": 10000.0}
            | {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}},
-        "original_max_position_embeddings is 64",
+        "original_max_position_embeddings",
     ),
 }  # fmt: skip
-"""Configuration, and what is said of a text of more than 64 tokens."""
+"""Configuration, and its field that says 64 tokens."""
 
 
 @pytest.mark.parametrize("name", LONG)
 def test_a_text_that_the_base_reads_otherwise_is_refused(name: str, tmp_path: Path) -> None:
-    kind, fields, said = LONG[name]
+    kind, fields, field = LONG[name]
     model = bases.load(bases.resolve(made(kind, fields, tmp_path / "base"))).model
     packed, alone = scored(model, random_texts([30, 61]))
     np.testing.assert_allclose(packed, alone, atol=2 * TOLERANCE)
-    with pytest.raises(TooLong, match=f"102 tokens of one text are read, solved examples included; the base's {said}"):
+    said = f"base: {field}: got '{{}} tokens of one text, solved examples included'; allowed: at most 64"
+    with pytest.raises(TooLong, match=said.format(102)):
         reading._packed(model, random_texts([30, 100]), torch.device("cpu"))
+    with pytest.raises(TooLong, match=said.format(90)):
+        prefix_cache(model, tuple(range(90)), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "phi"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from likra_ray.errors import InputError
-from likra_ray.questions.files import dumps, read_jsonl, write_jsonl
+from likra_ray.questions.files import dumps, numbered_lines, read_jsonl, write_jsonl
 from likra_ray.records import Option, Question
 
 
@@ -132,3 +133,12 @@ def test_a_path_that_can_be_none_is_one_line(name: str) -> None:
     """Found by generated cases (tests/test_fuzz.py): a ValueError of the operating system's interface."""
     with pytest.raises(InputError, match="a file that can be read"):
         read_jsonl(name)
+
+
+def test_a_mark_at_the_beginning_moves_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "marked.jsonl"
+    path.write_bytes(codecs.BOM_UTF8 + b'{"id": "a"}\n\xff\n')
+    with pytest.raises(InputError, match=rf"{path}:2: file: got b'.xff'"):
+        list(numbered_lines(path))
+    path.write_bytes(codecs.BOM_UTF8 + b"one\ntwo\n")
+    assert [line for _, line in numbered_lines(path)] == ["one", "two"]

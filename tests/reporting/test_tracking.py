@@ -283,6 +283,7 @@ def test_artifacts_lie_beside_the_database(mirror: Mirror, store: str) -> None:
         "sqlite:////dev/null/x.db",
         "nonsense://x",
         "sqlite://x.db",
+        "sqlite://a/b.db",
         "sqlite://",
         "sqlite:///:memory:",
         "",
