@@ -235,23 +235,24 @@ def _grid(sweep: SweepSpec) -> list[dict[str, Any]]:
 def hear(study: optuna.Study, sweep: SweepSpec, trial: optuna.Trial, reported: Mapping[str, Any]) -> bool:
     """Tell the study how a trial it gave out ended: whether well. reported: its objectives; one that lacks any failed.
 
-    Where the study does not answer, the log says so, and the next `open_study` brings it up to the trials' records; it
-    fails by itself what never ended.
+    Where the study does not answer, the log says what it missed, and the next `open_study` brings it up to the trials'
+    records; it fails by itself what never ended, so of a failure nothing is said.
     """
     values = [float(reported.get(metric, math.nan)) for metric in sweep.objective]
     ended_well = all(math.isfinite(value) for value in values)
-    with _answering(f"how trial {trial.number} ended"):
+    with _answering(f"how trial {trial.number} ended" if ended_well else None):
         study.tell(trial, values) if ended_well else study.tell(trial, state=TrialState.FAIL)
     return ended_well
 
 
 @contextlib.contextmanager
-def _answering(what: str) -> Iterator[None]:
-    """A study that does not answer fails nothing: the log says what it missed."""
+def _answering(what: str | None) -> Iterator[None]:
+    """A study that does not answer fails nothing: the log says what it missed, in one line, unless that is None."""
     try:
         yield
     except optuna.exceptions.StorageInternalError as error:
-        log.warning("Optuna's study did not hear %s: %s", what, error.__cause__ or error)
+        if what is not None:
+            log.warning("Optuna's study did not hear %s: %s", what, str(error.__cause__ or error).partition("\n")[0])
 
 
 def tell(study: optuna.Study, sweep: SweepSpec, result: TrialResult) -> None:
