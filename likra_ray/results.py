@@ -205,7 +205,7 @@ def alone(result: TrialResult) -> findings.Finding:
 def configuration(storage: Storage, results: Sequence[TrialResult]) -> sweep_findings.Configuration:
     """One configuration and its score tables: finished trials that differ in seed only, one each. Raises Unfinished."""
     first = results[0]
-    settings = {field: value for field, value in first.sampled.items() if field not in findings.NOT_SETTINGS}
+    settings = findings.settings_of(first)
     return sweep_findings.Configuration(
         name=named(settings),
         settings=settings,
@@ -218,8 +218,7 @@ def configuration(storage: Storage, results: Sequence[TrialResult]) -> sweep_fin
 
 def whose(result: TrialResult) -> tuple[str, int]:
     """The configuration and the seed of a trial: equal for those of which findings rest on one alone."""
-    settings = {field: value for field, value in result.sampled.items() if field not in findings.NOT_SETTINGS}
-    return named(settings), int(result.spec["seed"])
+    return named(findings.settings_of(result)), int(result.spec["seed"])
 
 
 def mean_answer_tokens(results: Sequence[TrialResult]) -> dict[str, dict[int, float]]:

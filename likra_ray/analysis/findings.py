@@ -194,7 +194,7 @@ def configurations(results: Sequence[TrialResult]) -> list[tuple[dict[str, Any],
     for result in results:
         if result.status != "done":
             continue
-        settings = {field: value for field, value in sorted(result.sampled.items()) if field not in NOT_SETTINGS}
+        settings = settings_of(result)
         _, by_seed = grouped.setdefault(repr(settings), (settings, {}))
         seed = int(result.spec["seed"])
         if seed not in by_seed or _reach(result) > _reach(by_seed[seed]):
@@ -210,6 +210,11 @@ def _as_far(by_seed: Mapping[int, TrialResult]) -> dict[int, TrialResult]:
 
 NOT_SETTINGS = ("negatives", "positives", "seed", "volumes")
 """Sampled fields that do not make another configuration."""
+
+
+def settings_of(result: TrialResult) -> dict[str, Any]:
+    """The sampled fields that make a trial's configuration, by name."""
+    return {field: value for field, value in sorted(result.sampled.items()) if field not in NOT_SETTINGS}
 
 
 def _reach(result: TrialResult) -> tuple[int, int, int]:
